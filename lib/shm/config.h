@@ -1,0 +1,168 @@
+/* The start-up configuration, as control hands it to the dataplane.
+ *
+ * Job: one fixed-layout struct with every value that the dataplane needs to start, and the one function that says
+ * whether such a struct is acceptable. Control fills it from the operator's file, the dataplane checks it again: it
+ * never takes control's word for a length, a count or an enumerator.
+ *
+ * Who calls: control's main thread, the dataplane's main lcore before any worker runs. Plain memory of the caller.
+ *
+ * Conventions: strings end with NUL inside their array. A count says how many array elements are used. Times are in the
+ * unit that the name says. Names in kebab-case ("mqtt.max-packet-size") are the names operators see. */
+#ifndef POLLUX_SHM_CONFIG_H
+#define POLLUX_SHM_CONFIG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/shm/error.h"
+
+#define SHM_WORKERS_MAX 64u
+#define SHM_PORTS_MAX 16u
+#define SHM_PORT_ADDRESSES_MAX 8u
+#define SHM_LISTENERS_MAX 16u
+#define SHM_CORE_MAX 1023u /* highest core number */
+#define SHM_CORE_AUTO UINT32_MAX
+#define SHM_NAME_SIZE 32u    /* bytes of a port's or listener's name, with NUL */
+#define SHM_DEVICE_SIZE 256u /* bytes of DPDK device arguments, with NUL */
+
+enum shm_idle { SHM_IDLE_ADAPTIVE = 0, SHM_IDLE_BUSY = 1 };
+enum shm_hugepages { SHM_HUGEPAGES_AUTO = 0, SHM_HUGEPAGES_ON = 1, SHM_HUGEPAGES_OFF = 2 };
+enum shm_protocol { SHM_PROTOCOL_MQTT = 0 };
+enum shm_congestion_control { SHM_CONGESTION_CUBIC = 0, SHM_CONGESTION_NEWRENO = 1 };
+enum shm_queue_policy {
+    SHM_QUEUE_DROP_NEW = 0,   /* the message that does not fit any more is dropped and counted */
+    SHM_QUEUE_DROP_OLD = 1,   /* the oldest queued message makes room and is counted */
+    SHM_QUEUE_DISCONNECT = 2, /* the subscriber is disconnected with 0x97 (quota exceeded) */
+};
+
+/* An IPv4 or IPv6 address in network byte order; IPv4 uses the first 4 bytes. */
+struct shm_address {
+    uint8_t bytes[16];
+    uint8_t family; /* 0: none (for a listener: any), 4 or 6 */
+    uint8_t prefix; /* prefix length in bits, where the address has one */
+    uint8_t reserved[2];
+};
+
+struct shm_port {
+    char name[SHM_NAME_SIZE];     /* what operators call it */
+    char device[SHM_DEVICE_SIZE]; /* DPDK device arguments, such as "net_af_xdp0,iface=eth1" or a PCI address */
+    uint32_t queues;              /* queue pairs; workers beyond them are fed by software steering */
+    uint32_t mtu;                 /* bytes of IP packet */
+    uint8_t mac[6];               /* used when mac_set */
+    uint8_t mac_set;              /* 0: the device's own */
+    uint8_t address_count;
+    struct shm_address addresses[SHM_PORT_ADDRESSES_MAX];
+    struct shm_address gateway4; /* family 0: no default route */
+    struct shm_address gateway6;
+};
+
+struct shm_listener {
+    char name[SHM_NAME_SIZE];
+    struct shm_address address; /* family 0: every address of every port */
+    uint32_t port;              /* TCP port */
+    uint32_t protocol;          /* enum shm_protocol */
+    uint32_t max_connections;   /* in all workers together */
+    uint32_t reserved;
+};
+
+struct shm_dataplane_config {
+    uint32_t workers;
+    uint32_t core_count;             /* 0: choose; else `workers` entries of cores[] */
+    uint32_t cores[SHM_WORKERS_MAX]; /* core of worker i */
+    uint32_t main_core;              /* of the housekeeper, SHM_CORE_AUTO: choose */
+    uint32_t idle;                   /* enum shm_idle */
+    uint32_t hugepages;              /* enum shm_hugepages */
+    uint32_t packet_buffers;         /* mbufs in all */
+    uint32_t statistics_interval_ms; /* how often workers copy their counters to the segment */
+    uint32_t reserved;
+    uint64_t memory_per_worker; /* bytes: sessions, queues, connections of one worker */
+};
+
+struct shm_tcp_config {
+    uint64_t receive_buffer;   /* bytes: largest receive window of a connection */
+    uint64_t send_buffer;      /* bytes: most that waits unsent or unacknowledged on a connection */
+    uint32_t max_connections;  /* per worker */
+    uint32_t keepalive_time_s; /* idle seconds before the first probe; 0: off */
+    uint32_t keepalive_interval_s;
+    uint32_t keepalive_probes;   /* unanswered probes that end a connection */
+    uint32_t user_timeout_s;     /* seconds that sent data may stay unacknowledged (RFC 5482) */
+    uint32_t time_wait_s;        /* RFC 9293: 2 MSL */
+    uint32_t delayed_ack_ms;     /* RFC 9293 MUST-40: below 500 */
+    uint32_t congestion_control; /* enum shm_congestion_control */
+    uint32_t ecn;                /* 0 or 1: RFC 3168 */
+    uint32_t reserved;
+};
+
+struct shm_mqtt_config {
+    uint64_t max_queued_bytes;     /* per session */
+    uint64_t max_retained_bytes;   /* in all */
+    uint32_t max_packet_size;      /* bytes of a whole packet, both ways */
+    uint32_t receive_maximum;      /* unacknowledged QoS 1 and 2 publishes that a client may have towards the router */
+    uint32_t max_inflight;         /* the same towards a client; its own Receive Maximum may lower it */
+    uint32_t topic_alias_maximum;  /* aliases a client may use towards the router; 0: none */
+    uint32_t max_qos;              /* 0, 1 or 2 */
+    uint32_t retain_available;     /* 0 or 1 */
+    uint32_t wildcard_available;   /* 0 or 1 */
+    uint32_t shared_available;     /* 0 or 1 */
+    uint32_t keepalive_default_s;  /* sent as Server Keep Alive to an MQTT 5 client that asks for none; 0: none */
+    uint32_t keepalive_max_s;      /* most a client may ask for; MQTT 5 clients are told the lower value; 0: no bound */
+    uint32_t session_expiry_max_s; /* longest time that a session outlives its connection */
+    uint32_t max_queued_messages;  /* per session */
+    uint32_t queue_full;           /* enum shm_queue_policy */
+    uint32_t max_sessions;         /* in all workers together, connected or not */
+    uint32_t max_subscriptions;    /* per session */
+    uint32_t max_topic_levels;
+    uint32_t max_topic_length;      /* bytes */
+    uint32_t max_retained_messages; /* in all */
+    uint32_t sys_interval_s;        /* $SYS topics are published this often; 0: never */
+    uint32_t allow_anonymous;       /* 0 or 1 */
+    uint32_t connect_timeout_s;     /* a connection without a CONNECT is closed after this */
+};
+
+struct shm_config {
+    uint64_t generation; /* counts up with each configuration that control hands out; never 0 */
+    uint8_t seed[32]; /* random, secret: keys of hash tables, of initial sequence numbers (RFC 6528) and SYN cookies */
+    struct shm_dataplane_config dataplane;
+    struct shm_tcp_config tcp;
+    struct shm_mqtt_config mqtt;
+    uint32_t port_count;
+    uint32_t listener_count;
+    struct shm_port ports[SHM_PORTS_MAX];
+    struct shm_listener listeners[SHM_LISTENERS_MAX];
+};
+
+/* Where a number with a range lives. */
+enum shm_config_scope {
+    SHM_SCOPE_ROOT,     /* offset into struct shm_config */
+    SHM_SCOPE_PORT,     /* offset into struct shm_port */
+    SHM_SCOPE_LISTENER, /* offset into struct shm_listener */
+};
+
+/* One number, truth value or enumerator: the one place where its range stands. control/schema.c adds type, default and
+ * help under the same path. */
+struct shm_config_field {
+    const char *path; /* "mqtt.max-packet-size", "ports.mtu" */
+    enum shm_config_scope scope;
+    uint32_t offset; /* bytes */
+    uint32_t width;  /* 4 or 8 bytes, unsigned */
+    uint64_t minimum;
+    uint64_t maximum;
+};
+
+extern const struct shm_config_field shm_config_fields[];
+extern const size_t shm_config_field_count;
+
+/* The field with that path, or NULL. */
+const struct shm_config_field *shm_config_field_find(const char *path);
+
+/* Read or write a field; `base` is the struct that its scope names. */
+uint64_t shm_config_field_get(const struct shm_config_field *field, const void *base);
+void shm_config_field_set(const struct shm_config_field *field, void *base, uint64_t value);
+
+/* Is this configuration acceptable, by itself (no look at the machine)? Every number in its range, every string
+ * terminated and printable, names unique, addresses well-formed and unique, gateways on a port's own network, at least
+ * one port and one listener, no two listeners on one address and port. Returns 0, or -1 with a text that names the
+ * setting and what is allowed. */
+int shm_config_validate(const struct shm_config *config, struct shm_error *error);
+
+#endif
