@@ -89,9 +89,9 @@ enum link_result {
 };
 
 struct link {
-    int fd; /* -1 when closed; may be polled for readability */
-    uint32_t peer_pid;
-    bool hello_seen; /* until then only HELLO is accepted */
+    int fd;            /* -1 when closed; may be polled for readability */
+    uint32_t peer_pid; /* of the kernel's word */
+    bool hello_seen;   /* until then only HELLO is accepted */
 };
 #define LINK_NONE ((struct link){.fd = -1})
 

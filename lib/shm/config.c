@@ -1,0 +1,322 @@
+/* Ranges and checks of the start-up configuration: see shm/config.h. */
+#include "lib/shm/config.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#define KIB UINT64_C(1024)
+#define MIB (KIB * 1024)
+#define GIB (MIB * 1024)
+#define SECONDS_PER_DAY 86400u
+
+#define FIELD(scope, type, path, member, minimum, maximum)                                                     \
+    {                                                                                                          \
+        path, scope, (uint32_t)offsetof(type, member), (uint32_t)sizeof(((type *)0)->member), minimum, maximum \
+    }
+#define ROOT(path, member, minimum, maximum) FIELD(SHM_SCOPE_ROOT, struct shm_config, path, member, minimum, maximum)
+#define PORT(path, member, minimum, maximum) FIELD(SHM_SCOPE_PORT, struct shm_port, path, member, minimum, maximum)
+#define LISTENER(path, member, minimum, maximum) \
+    FIELD(SHM_SCOPE_LISTENER, struct shm_listener, path, member, minimum, maximum)
+
+const struct shm_config_field shm_config_fields[] = {
+    ROOT("dataplane.workers", dataplane.workers, 1, SHM_WORKERS_MAX),
+    ROOT("dataplane.idle", dataplane.idle, 0, SHM_IDLE_BUSY),
+    ROOT("dataplane.hugepages", dataplane.hugepages, 0, SHM_HUGEPAGES_OFF),
+    ROOT("dataplane.packet-buffers", dataplane.packet_buffers, 1024, 16777216),
+    ROOT("dataplane.memory-per-worker", dataplane.memory_per_worker, 16 * MIB, 1024 * GIB),
+    ROOT("dataplane.statistics-interval", dataplane.statistics_interval_ms, 10, 10000),
+
+    PORT("ports.queues", queues, 1, SHM_WORKERS_MAX),
+    PORT("ports.mtu", mtu, 576, 9600),
+
+    LISTENER("listeners.port", port, 1, 65535),
+    LISTENER("listeners.protocol", protocol, 0, SHM_PROTOCOL_MQTT),
+    LISTENER("listeners.max-connections", max_connections, 1, 100000000),
+
+    ROOT("tcp.max-connections", tcp.max_connections, 16, 16777216),
+    ROOT("tcp.receive-buffer", tcp.receive_buffer, 4 * KIB, 1 * GIB),
+    ROOT("tcp.send-buffer", tcp.send_buffer, 4 * KIB, 1 * GIB),
+    ROOT("tcp.keepalive-time", tcp.keepalive_time_s, 0, 30 * SECONDS_PER_DAY),
+    ROOT("tcp.keepalive-interval", tcp.keepalive_interval_s, 1, SECONDS_PER_DAY),
+    ROOT("tcp.keepalive-probes", tcp.keepalive_probes, 1, 100),
+    ROOT("tcp.user-timeout", tcp.user_timeout_s, 5, SECONDS_PER_DAY),
+    ROOT("tcp.time-wait", tcp.time_wait_s, 1, 240),
+    ROOT("tcp.delayed-ack", tcp.delayed_ack_ms, 0, 499),
+    ROOT("tcp.congestion-control", tcp.congestion_control, 0, SHM_CONGESTION_NEWRENO),
+    ROOT("tcp.ecn", tcp.ecn, 0, 1),
+
+    ROOT("mqtt.max-packet-size", mqtt.max_packet_size, 256, 268435460),
+    ROOT("mqtt.max-qos", mqtt.max_qos, 0, 2),
+    ROOT("mqtt.retain-available", mqtt.retain_available, 0, 1),
+    ROOT("mqtt.wildcard-available", mqtt.wildcard_available, 0, 1),
+    ROOT("mqtt.shared-available", mqtt.shared_available, 0, 1),
+    ROOT("mqtt.receive-maximum", mqtt.receive_maximum, 1, 65535),
+    ROOT("mqtt.max-inflight", mqtt.max_inflight, 1, 65535),
+    ROOT("mqtt.topic-alias-maximum", mqtt.topic_alias_maximum, 0, 65535),
+    ROOT("mqtt.keepalive-default", mqtt.keepalive_default_s, 0, 65535),
+    ROOT("mqtt.keepalive-max", mqtt.keepalive_max_s, 0, 65535),
+    ROOT("mqtt.connect-timeout", mqtt.connect_timeout_s, 1, 3600),
+    ROOT("mqtt.session-expiry-max", mqtt.session_expiry_max_s, 0, UINT32_MAX),
+    ROOT("mqtt.max-queued-messages", mqtt.max_queued_messages, 0, 100000000),
+    ROOT("mqtt.max-queued-bytes", mqtt.max_queued_bytes, 0, 1024 * GIB),
+    ROOT("mqtt.queue-full", mqtt.queue_full, 0, SHM_QUEUE_DISCONNECT),
+    ROOT("mqtt.max-sessions", mqtt.max_sessions, 1, 100000000),
+    ROOT("mqtt.max-subscriptions", mqtt.max_subscriptions, 1, 10000000),
+    ROOT("mqtt.max-topic-levels", mqtt.max_topic_levels, 1, 1024),
+    ROOT("mqtt.max-topic-length", mqtt.max_topic_length, 1, 65535),
+    ROOT("mqtt.max-retained-messages", mqtt.max_retained_messages, 0, 100000000),
+    ROOT("mqtt.max-retained-bytes", mqtt.max_retained_bytes, 0, 1024 * GIB),
+    ROOT("mqtt.sys-interval", mqtt.sys_interval_s, 0, 3600),
+    ROOT("mqtt.allow-anonymous", mqtt.allow_anonymous, 0, 1),
+};
+
+const size_t shm_config_field_count = sizeof shm_config_fields / sizeof shm_config_fields[0];
+
+const struct shm_config_field *shm_config_field_find(const char *path)
+{
+    for (size_t i = 0; i < shm_config_field_count; i++)
+        if (strcmp(shm_config_fields[i].path, path) == 0)
+            return &shm_config_fields[i];
+    return NULL;
+}
+
+uint64_t shm_config_field_get(const struct shm_config_field *field, const void *base)
+{
+    const uint8_t *at = (const uint8_t *)base + field->offset;
+    uint32_t narrow = 0;
+    uint64_t wide = 0;
+    if (field->width == sizeof wide) {
+        memcpy(&wide, at, sizeof wide);
+        return wide;
+    }
+    memcpy(&narrow, at, sizeof narrow);
+    return narrow;
+}
+
+void shm_config_field_set(const struct shm_config_field *field, void *base, uint64_t value)
+{
+    uint8_t *at = (uint8_t *)base + field->offset;
+    uint32_t narrow = (uint32_t)value;
+    if (field->width == sizeof value)
+        memcpy(at, &value, sizeof value);
+    else
+        memcpy(at, &narrow, sizeof narrow);
+}
+
+static int fields_check(enum shm_config_scope scope, const void *base, const char *which, struct shm_error *error)
+{
+    for (size_t i = 0; i < shm_config_field_count; i++) {
+        const struct shm_config_field *field = &shm_config_fields[i];
+        if (field->scope != scope)
+            continue;
+        uint64_t value = shm_config_field_get(field, base);
+        if (value < field->minimum || value > field->maximum)
+            return shm_error_set(error, "%s%s%s: %llu is not within %llu..%llu", which, *which ? ": " : "", field->path,
+                                 (unsigned long long)value, (unsigned long long)field->minimum,
+                                 (unsigned long long)field->maximum);
+    }
+    return 0;
+}
+
+/* Terminated within its array, not empty, and plain printable ASCII: it ends up in logs, command lines and tables. */
+static bool text_valid(const char *text, size_t size)
+{
+    size_t length = strnlen(text, size);
+    if (length == 0 || length == size)
+        return false;
+    for (size_t i = 0; i < length; i++)
+        if (text[i] < 0x20 || text[i] > 0x7e)
+            return false;
+    return true;
+}
+
+static bool bytes_zero(const uint8_t *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (bytes[i] != 0)
+            return false;
+    return true;
+}
+
+/* An address that a host can have: not the unspecified one, not multicast, not the limited broadcast or loopback. */
+static bool address_usable(const struct shm_address *address)
+{
+    const uint8_t *bytes = address->bytes;
+    if (address->family == 4)
+        return bytes[0] != 0 && bytes[0] != 127 && bytes[0] < 224;
+    return address->family == 6 && bytes[0] != 0xff && !bytes_zero(bytes, 15);
+}
+
+static bool same_address(const struct shm_address *a, const struct shm_address *b)
+{
+    return a->family == b->family && memcmp(a->bytes, b->bytes, a->family == 4 ? 4 : 16) == 0;
+}
+
+static bool same_network(const struct shm_address *local, const struct shm_address *other)
+{
+    uint32_t bits = local->prefix;
+    if (local->family != other->family || memcmp(local->bytes, other->bytes, bits / 8) != 0)
+        return false;
+    uint8_t mask = (uint8_t)(0xff00u >> (bits % 8));
+    return bits % 8 == 0 || ((local->bytes[bits / 8] ^ other->bytes[bits / 8]) & mask) == 0;
+}
+
+static int gateway_check(const struct shm_port *port, const struct shm_address *gateway, uint8_t family,
+                         struct shm_error *error)
+{
+    if (gateway->family == 0)
+        return 0;
+    if (gateway->family != family || !address_usable(gateway))
+        return shm_error_set(error, "port %s: the gateway is not an IPv%u address of a host", port->name, family);
+    bool link_local = family == 6 && gateway->bytes[0] == 0xfe && (gateway->bytes[1] & 0xc0) == 0x80;
+    for (uint32_t i = 0; i < port->address_count; i++)
+        if (link_local || same_network(&port->addresses[i], gateway))
+            return 0;
+    return shm_error_set(error, "port %s: the IPv%u gateway is on none of the networks of the port's addresses",
+                         port->name, family);
+}
+
+static int port_addresses_check(const struct shm_port *port, struct shm_error *error)
+{
+    if (port->address_count == 0 || port->address_count > SHM_PORT_ADDRESSES_MAX)
+        return shm_error_set(error, "port %s: %u addresses, allowed are 1..%u", port->name, port->address_count,
+                             SHM_PORT_ADDRESSES_MAX);
+    for (uint32_t i = 0; i < port->address_count; i++) {
+        const struct shm_address *address = &port->addresses[i];
+        if (!address_usable(address))
+            return shm_error_set(error, "port %s: address %u is not one that a host can have", port->name, i + 1);
+        if (address->prefix == 0 || address->prefix > (address->family == 4 ? 32 : 128))
+            return shm_error_set(error, "port %s: address %u: prefix length %u is outside of 1..%u", port->name, i + 1,
+                                 address->prefix, address->family == 4 ? 32 : 128);
+        if (address->family == 6 && port->mtu < 1280)
+            return shm_error_set(error, "port %s: ports.mtu: IPv6 needs at least 1280 (RFC 8200 section 5), not %u",
+                                 port->name, port->mtu);
+    }
+    return 0;
+}
+
+static int port_check(const struct shm_port *port, struct shm_error *error)
+{
+    if (!text_valid(port->name, sizeof port->name))
+        return shm_error_set(error, "ports.name: needs 1..%u printable characters", SHM_NAME_SIZE - 1);
+    if (!text_valid(port->device, sizeof port->device))
+        return shm_error_set(error, "port %s: ports.device: needs 1..%u printable characters", port->name,
+                             SHM_DEVICE_SIZE - 1);
+    if (fields_check(SHM_SCOPE_PORT, port, port->name, error) != 0)
+        return -1;
+    if (port->mac_set > 1 || (port->mac_set && (port->mac[0] & 1 || bytes_zero(port->mac, 6))))
+        return shm_error_set(error, "port %s: ports.mac: not the address of one station", port->name);
+    if (port_addresses_check(port, error) != 0 || gateway_check(port, &port->gateway4, 4, error) != 0)
+        return -1;
+    return gateway_check(port, &port->gateway6, 6, error);
+}
+
+static bool share_an_address(const struct shm_port *a, const struct shm_port *b)
+{
+    for (uint32_t i = 0; i < a->address_count; i++)
+        for (uint32_t j = 0; j < b->address_count; j++)
+            if (same_address(&a->addresses[i], &b->addresses[j]))
+                return true;
+    return false;
+}
+
+static int ports_check(const struct shm_config *config, struct shm_error *error)
+{
+    if (config->port_count == 0 || config->port_count > SHM_PORTS_MAX)
+        return shm_error_set(error, "ports: %u entries, allowed are 1..%u", config->port_count, SHM_PORTS_MAX);
+    for (uint32_t i = 0; i < config->port_count; i++) {
+        const struct shm_port *port = &config->ports[i];
+        if (port_check(port, error) != 0)
+            return -1;
+        for (uint32_t j = 0; j < i; j++) {
+            const struct shm_port *other = &config->ports[j];
+            if (strcmp(port->name, other->name) == 0)
+                return shm_error_set(error, "ports.name: two ports are called %s", port->name);
+            if (strcmp(port->device, other->device) == 0)
+                return shm_error_set(error, "ports.device: %s and %s are the same device", other->name, port->name);
+            if (share_an_address(port, other))
+                return shm_error_set(error, "ports.addresses: %s and %s have an address in common", other->name,
+                                     port->name);
+        }
+    }
+    return 0;
+}
+
+static bool port_has_address(const struct shm_config *config, const struct shm_address *address)
+{
+    for (uint32_t i = 0; i < config->port_count; i++)
+        for (uint32_t j = 0; j < config->ports[i].address_count; j++)
+            if (same_address(&config->ports[i].addresses[j], address))
+                return true;
+    return false;
+}
+
+static int listener_check(const struct shm_config *config, const struct shm_listener *listener, struct shm_error *error)
+{
+    if (!text_valid(listener->name, sizeof listener->name))
+        return shm_error_set(error, "listeners.name: needs 1..%u printable characters", SHM_NAME_SIZE - 1);
+    if (fields_check(SHM_SCOPE_LISTENER, listener, listener->name, error) != 0)
+        return -1;
+    uint8_t family = listener->address.family;
+    if (family != 0 && family != 4 && family != 6)
+        return shm_error_set(error, "listener %s: unknown address family %u", listener->name, family);
+    if (family != 0 && !port_has_address(config, &listener->address))
+        return shm_error_set(error, "listener %s: listeners.address: no port has this address", listener->name);
+    return 0;
+}
+
+static int listeners_check(const struct shm_config *config, struct shm_error *error)
+{
+    if (config->listener_count == 0 || config->listener_count > SHM_LISTENERS_MAX)
+        return shm_error_set(error, "listeners: %u entries, allowed are 1..%u", config->listener_count,
+                             SHM_LISTENERS_MAX);
+    for (uint32_t i = 0; i < config->listener_count; i++) {
+        const struct shm_listener *listener = &config->listeners[i];
+        if (listener_check(config, listener, error) != 0)
+            return -1;
+        for (uint32_t j = 0; j < i; j++) {
+            const struct shm_listener *other = &config->listeners[j];
+            if (strcmp(listener->name, other->name) == 0)
+                return shm_error_set(error, "listeners.name: two listeners are called %s", listener->name);
+            bool overlap = listener->address.family == 0 || other->address.family == 0 ||
+                           same_address(&listener->address, &other->address);
+            if (overlap && listener->port == other->port)
+                return shm_error_set(error, "listeners.port: %s and %s both listen on port %u", other->name,
+                                     listener->name, listener->port);
+        }
+    }
+    return 0;
+}
+
+static int cores_check(const struct shm_dataplane_config *dataplane, struct shm_error *error)
+{
+    if (dataplane->main_core > SHM_CORE_MAX && dataplane->main_core != SHM_CORE_AUTO)
+        return shm_error_set(error, "dataplane.main-core: %u is not within 0..%u", dataplane->main_core, SHM_CORE_MAX);
+    if (dataplane->core_count == 0)
+        return 0;
+    if (dataplane->core_count != dataplane->workers)
+        return shm_error_set(error, "dataplane.cores: lists %u cores for %u workers; list one for each, or say auto",
+                             dataplane->core_count, dataplane->workers);
+    for (uint32_t i = 0; i < dataplane->core_count; i++) {
+        if (dataplane->cores[i] > SHM_CORE_MAX)
+            return shm_error_set(error, "dataplane.cores: %u is not within 0..%u", dataplane->cores[i], SHM_CORE_MAX);
+        for (uint32_t j = 0; j < i; j++)
+            if (dataplane->cores[i] == dataplane->cores[j])
+                return shm_error_set(error, "dataplane.cores: core %u is listed twice", dataplane->cores[i]);
+    }
+    return 0;
+}
+
+int shm_config_validate(const struct shm_config *config, struct shm_error *error)
+{
+    if (config->generation == 0)
+        return shm_error_set(error, "the configuration has no generation");
+    if (fields_check(SHM_SCOPE_ROOT, config, "", error) != 0 || cores_check(&config->dataplane, error) != 0)
+        return -1;
+    if (config->mqtt.keepalive_max_s != 0 && config->mqtt.keepalive_default_s > config->mqtt.keepalive_max_s)
+        return shm_error_set(error, "mqtt.keepalive-default: %u is above mqtt.keepalive-max (%u)",
+                             config->mqtt.keepalive_default_s, config->mqtt.keepalive_max_s);
+    if (ports_check(config, error) != 0)
+        return -1;
+    return listeners_check(config, error);
+}
