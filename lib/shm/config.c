@@ -43,7 +43,8 @@ const struct shm_config_field shm_config_fields[] = {
     ROOT("tcp.time-wait", tcp.time_wait_s, 1, 240),
     ROOT("tcp.delayed-ack", tcp.delayed_ack_ms, 0, 499),
     ROOT("tcp.congestion-control", tcp.congestion_control, 0, SHM_CONGESTION_NEWRENO),
-    ROOT("tcp.ecn", tcp.ecn, 0, 1),
+    ROOT("tcp.syn-cookies", tcp.syn_cookies, 0, SHM_SYN_COOKIES_ALWAYS),
+    ROOT("tcp.max-half-open", tcp.max_half_open, 16, 1048576),
 
     ROOT("mqtt.max-packet-size", mqtt.max_packet_size, 256, 268435460),
     ROOT("mqtt.max-qos", mqtt.max_qos, 0, 2),
@@ -101,6 +102,15 @@ void shm_config_field_set(const struct shm_config_field *field, void *base, uint
         memcpy(at, &value, sizeof value);
     else
         memcpy(at, &narrow, sizeof narrow);
+}
+
+uint64_t shm_config_fingerprint(const struct shm_config *config)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
+    const uint8_t *bytes = (const uint8_t *)config;
+    for (size_t i = offsetof(struct shm_config, dataplane); i < sizeof *config; i++)
+        hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
+    return hash;
 }
 
 static int fields_check(enum shm_config_scope scope, const void *base, const char *which, struct shm_error *error)

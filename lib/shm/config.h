@@ -28,6 +28,7 @@
 enum shm_idle { SHM_IDLE_ADAPTIVE = 0, SHM_IDLE_BUSY = 1 };
 enum shm_hugepages { SHM_HUGEPAGES_AUTO = 0, SHM_HUGEPAGES_ON = 1, SHM_HUGEPAGES_OFF = 2 };
 enum shm_protocol { SHM_PROTOCOL_MQTT = 0 };
+enum shm_syn_cookies { SHM_SYN_COOKIES_AUTO = 0, SHM_SYN_COOKIES_NEVER = 1, SHM_SYN_COOKIES_ALWAYS = 2 };
 enum shm_congestion_control { SHM_CONGESTION_CUBIC = 0, SHM_CONGESTION_NEWRENO = 1 };
 enum shm_queue_policy {
     SHM_QUEUE_DROP_NEW = 0,   /* the message that does not fit any more is dropped and counted */
@@ -89,8 +90,8 @@ struct shm_tcp_config {
     uint32_t time_wait_s;        /* RFC 9293: 2 MSL */
     uint32_t delayed_ack_ms;     /* RFC 9293 MUST-40: below 500 */
     uint32_t congestion_control; /* enum shm_congestion_control */
-    uint32_t ecn;                /* 0 or 1: RFC 3168 */
-    uint32_t reserved;
+    uint32_t syn_cookies;        /* enum shm_syn_cookies */
+    uint32_t max_half_open;      /* per worker: connections between SYN and handshake's end */
 };
 
 struct shm_mqtt_config {
@@ -120,7 +121,8 @@ struct shm_mqtt_config {
 };
 
 struct shm_config {
-    uint64_t generation; /* counts up with each configuration that control hands out; never 0 */
+    uint64_t generation;  /* counts up with each configuration that control hands out; never 0 */
+    uint64_t fingerprint; /* shm_config_fingerprint of the rest: tells whether two configurations are the same */
     uint8_t seed[32]; /* random, secret: keys of hash tables, of initial sequence numbers (RFC 6528) and SYN cookies */
     struct shm_dataplane_config dataplane;
     struct shm_tcp_config tcp;
@@ -158,6 +160,11 @@ const struct shm_config_field *shm_config_field_find(const char *path);
 /* Read or write a field; `base` is the struct that its scope names. */
 uint64_t shm_config_field_get(const struct shm_config_field *field, const void *base);
 void shm_config_field_set(const struct shm_config_field *field, void *base, uint64_t value);
+
+/* A hash of everything but generation, fingerprint and seed. Not cryptographic: it answers whether the dataplane runs
+ * what control's file says. The struct must have been zeroed before it was filled (it has no padding that matters
+ * then). */
+uint64_t shm_config_fingerprint(const struct shm_config *config);
 
 /* Is this configuration acceptable, by itself (no look at the machine)? Every number in its range, every string
  * terminated and printable, names unique, addresses well-formed and unique, gateways on a port's own network, at least

@@ -49,6 +49,7 @@ struct link_hello {
     uint32_t state;          /* enum link_state */
     uint32_t pid;            /* link_send_hello fills it */
     uint64_t generation;     /* of the configuration in use; 0: none */
+    uint64_t fingerprint;    /* shm_config.fingerprint of it */
     uint64_t uptime_us;      /* how long this process runs */
     char build_id[LINK_BUILD_ID_SIZE];
 };
