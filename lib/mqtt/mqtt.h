@@ -104,7 +104,7 @@ enum mqtt_error {
 /* The reason code that tells the peer: 0x81 Malformed Packet, 0x82 Protocol Error, 0x95 Packet too large, ... */
 uint8_t mqtt_error_reason(enum mqtt_error error);
 
-/* For people and counters: "publish_qos_3", one sentence, and the statement of the specification it breaks. */
+/* For people and counters: "PUBLISH_QOS_3", one sentence, and the statement of the specification it breaks. */
 const char *mqtt_error_name(enum mqtt_error error);
 const char *mqtt_error_text(enum mqtt_error error);
 const char *mqtt_error_reference(enum mqtt_error error);

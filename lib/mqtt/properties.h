@@ -35,10 +35,11 @@ struct mqtt_properties {
     struct mqtt_span correlation_data; /* bytes */
 
     /* SUBSCRIBE has one at most, PUBLISH from a server may have several. */
-    uint32_t subscription_identifier;          /* the first, 1 to 268,435,455 */
-    struct mqtt_span subscription_identifiers; /* empty unless there are several: then for mqtt_property_next() */
+    uint32_t subscription_identifier; /* the first, 1 to 268,435,455 */
+    /* Decoded: all of them, for mqtt_property_next(). To encode: several, or empty to send the one above. */
+    struct mqtt_span subscription_identifiers;
 
-    /* Every packet. Empty when there is none, else for mqtt_property_next(). */
+    /* Every packet: all of them, for mqtt_property_next(). */
     struct mqtt_span user_properties;
 
     /* CONNECT, CONNACK, DISCONNECT, AUTH */
@@ -106,8 +107,9 @@ uint8_t *mqtt_subscription_identifier_append(uint8_t *dst, uint32_t identifier);
 enum mqtt_error mqtt_properties_decode(enum mqtt_type type, const uint8_t *bytes, uint32_t length,
                                        struct mqtt_properties *properties);
 
-/* Bytes that the properties take, without their length field. */
-uint32_t mqtt_properties_size(const struct mqtt_properties *properties);
+/* Bytes that the properties take, without their length field; above MQTT_REMAINING_LENGTH_MAX if a string is too long.
+ */
+uint64_t mqtt_properties_size(const struct mqtt_properties *properties);
 
 /* Writes the properties without their length field; returns the byte after them. */
 uint8_t *mqtt_properties_encode(uint8_t *dst, const struct mqtt_properties *properties);

@@ -111,7 +111,7 @@ struct mqtt_publish_own {
  * Bytes of the shared properties of a message: all but topic alias, subscription identifiers and message expiry
  * interval, which belong to the head. 0 for versions before 5.0: then no tail has to be built.
  */
-uint32_t mqtt_publish_shared_properties_size(enum mqtt_version version, const struct mqtt_publish *publish);
+uint64_t mqtt_publish_shared_properties_size(enum mqtt_version version, const struct mqtt_publish *publish);
 
 /* Writes the shared properties; returns the byte after them, where the caller puts the payload. */
 uint8_t *mqtt_publish_shared_properties_encode(uint8_t *dst, const struct mqtt_publish *publish);
