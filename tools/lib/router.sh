@@ -40,7 +40,7 @@ router_ctl() {
 
 # Everything between the programs and the port is up.
 router_ready() {
-    [[ $target == mosquitto ]] || router_ctl --json show runtime 2>/dev/null | grep -q '"dataplane": *"up"'
+    [[ $target == mosquitto ]] || router_ctl --json show runtime 2>/dev/null | grep -q '"state": *"running"'
 }
 
 # A client gets through to it.
