@@ -9,7 +9,8 @@
  *
  * Fixed size, 4-way set-associative, least recently used way replaced. The generations of both tables are compared
  * before anything in an entry is followed, so an entry whose filters have gone is never dereferenced. A hit allocates
- * nothing; a miss allocates from the worker's region only for topics over 40 B or routes with more than 6 parts.
+ * nothing; a miss allocates from the worker's region only for topics over 64 B or routes with more than 7
+ * parts.
  */
 #ifndef POLLUX_LIB_TOPIC_CACHE_H
 #define POLLUX_LIB_TOPIC_CACHE_H

@@ -11,6 +11,8 @@
 #ifndef POLLUX_LIB_TOPIC_GENERATION_H
 #define POLLUX_LIB_TOPIC_GENERATION_H
 
+#include "lib/topic/name.h"
+
 #include <stdatomic.h>
 #include <stdint.h>
 
@@ -26,6 +28,9 @@ static inline unsigned topic_stripe(uint64_t first_token)
 {
     return (unsigned)(first_token % TOPIC_STRIPES);
 }
+
+/* Stripe of a filter; TOPIC_STRIPE_ALL when it begins with a wildcard. */
+unsigned topic_filter_stripe(const struct topic_seed *seed, const struct topic_filter_name *filter);
 
 /* Acquire pairs with the release in topic_generations_bump: who reads the new generation sees the change. */
 static inline uint64_t topic_generations_read(const struct topic_generations *generations, unsigned stripe)

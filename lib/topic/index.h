@@ -13,7 +13,7 @@
  *   - Filters with wildcard: a trie flattened into one hash, (parent, level) -> node. '+' and '#' hang directly on the
  *     node. A match visits the nodes that exist and agree with the topic, no others: at most two ways out of each node
  *     ('+' and the literal), iteratively, with a stack of one slot a level.
- *   - Both hashes grow by linear hashing, one bucket per insertion, in segments of 64 KiB: no insertion ever rehashes
+ *   - Both hashes grow by linear hashing, one bucket per insertion, in segments of 16 KiB: no insertion ever rehashes
  * the table, and readers see each entry throughout (table.h has the proof). Why not liburcu's cds_lfht: it allocates
  * with malloc, on a resize thread of its own (0.13 has no allocator hook), which a worker must not; and it would need
  * the same calls to be made differently for private tables. One small table serves both.

@@ -52,6 +52,7 @@ struct topic_reclaim_stats {
     uint64_t backlog_bytes; /* bytes waiting */
     uint64_t reclaimed;     /* objects given back since creation */
     uint64_t grace_periods; /* ended since creation */
+    uint64_t lost;          /* objects retired without room, which leaked: 0 unless a caller is wrong */
     int slowest_reader;     /* the reader that the oldest object waits for; -1: none */
     uint64_t oldest_wait;   /* microseconds since the running grace period began; 0: none */
 };

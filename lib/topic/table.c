@@ -1,0 +1,301 @@
+/*
+ * Linear hashing under RCU, the writer's half: see table.h for the structure and the proof.
+ */
+#include "lib/topic/table.h"
+
+#include <string.h>
+
+/* Objects per two buckets above which a bucket is split, and objects per four buckets below which two are merged. */
+#define SPLIT_LOAD 7u
+#define MERGE_LOAD 5u
+
+#define SEGMENT_BYTES (TOPIC_SEGMENT_BUCKETS * sizeof(struct topic_bucket))
+
+static uint32_t buckets_now(const struct topic_table *table)
+{
+    return (uint32_t)atomic_load_explicit(&table->shape, memory_order_relaxed);
+}
+
+/* Release: everything stored in buckets before is seen by who reads this shape (acquire in topic_table_find). */
+static void shape_publish(struct topic_table *table, uint32_t buckets)
+{
+    uint64_t changes = (atomic_load_explicit(&table->shape, memory_order_relaxed) >> 32) + 1;
+    atomic_store_explicit(&table->shape, changes << 32 | buckets, memory_order_release);
+}
+
+static void slot_store(_Atomic uint64_t *slot, uint64_t value)
+{
+    atomic_store_explicit(slot, value, memory_order_release);
+}
+
+/* Without a hook nobody else reads: back to the allocator at once. */
+static void retire(struct topic_table *table, void *object, size_t size)
+{
+    if (table->retire != NULL) {
+        table->retire(table->retire_arg, object, size);
+    } else {
+        table->allocator.free(table->allocator.arg, object, size);
+    }
+}
+
+static bool segment_create(struct topic_table *table, uint32_t segment)
+{
+    if (segment >= table->segments_max) {
+        return false;
+    }
+    if (atomic_load_explicit(&table->segments[segment], memory_order_relaxed) != NULL) {
+        return true;
+    }
+    struct topic_bucket *buckets = table->allocator.alloc(table->allocator.arg, SEGMENT_BYTES);
+    if (buckets == NULL) {
+        return false;
+    }
+    memset(buckets, 0, SEGMENT_BYTES);
+    atomic_store_explicit(&table->segments[segment], buckets, memory_order_release);
+    return true;
+}
+
+bool topic_table_init(struct topic_table *table, const struct topic_table_config *config)
+{
+    uint32_t segments = (uint32_t)((uint64_t)config->objects_max * 2 / SPLIT_LOAD / TOPIC_SEGMENT_BUCKETS) + 1;
+    size_t directory = segments * sizeof(table->segments[0]);
+    *table = (struct topic_table){
+        .segments = config->allocator.alloc(config->allocator.arg, directory),
+        .segments_max = segments,
+        .hash_of = config->hash_of,
+        .allocator = config->allocator,
+        .retire = config->retire,
+        .retire_arg = config->retire_arg,
+    };
+    if (table->segments == NULL) {
+        return false;
+    }
+    memset((void *)table->segments, 0, directory);
+    if (!segment_create(table, 0)) {
+        topic_table_clear(table);
+        return false;
+    }
+    shape_publish(table, 1);
+    return true;
+}
+
+static struct topic_bucket *chain_next(const struct topic_bucket *bucket)
+{
+    return atomic_load_explicit(&bucket->more, memory_order_relaxed);
+}
+
+/* Free a bucket's overflow without looking at readers. */
+static void chain_free(struct topic_table *table, struct topic_bucket *bucket)
+{
+    for (struct topic_bucket *more = chain_next(bucket), *next; more != NULL; more = next) {
+        next = chain_next(more);
+        table->allocator.free(table->allocator.arg, more, sizeof(*more));
+    }
+    atomic_store_explicit(&bucket->more, NULL, memory_order_relaxed);
+}
+
+void topic_table_clear(struct topic_table *table)
+{
+    for (uint32_t i = 0; table->segments != NULL && i < table->segments_max; i++) {
+        struct topic_bucket *buckets = atomic_load_explicit(&table->segments[i], memory_order_relaxed);
+        if (buckets == NULL) {
+            continue;
+        }
+        for (uint32_t b = 0; b < TOPIC_SEGMENT_BUCKETS; b++) {
+            chain_free(table, &buckets[b]);
+        }
+        table->allocator.free(table->allocator.arg, buckets, SEGMENT_BYTES);
+    }
+    if (table->segments != NULL) {
+        table->allocator.free(table->allocator.arg, (void *)table->segments,
+                              table->segments_max * sizeof(table->segments[0]));
+    }
+    *table = (struct topic_table){0};
+}
+
+static struct topic_bucket *chain_append(struct topic_table *table, struct topic_bucket *last)
+{
+    struct topic_bucket *more = table->allocator.alloc(table->allocator.arg, sizeof(*more));
+    if (more != NULL) {
+        memset(more, 0, sizeof(*more));
+        atomic_store_explicit(&last->more, more, memory_order_release);
+    }
+    return more;
+}
+
+static bool chain_store(struct topic_table *table, struct topic_bucket *bucket, uint64_t slot)
+{
+    for (;; bucket = chain_next(bucket)) {
+        for (unsigned i = 0; i < TOPIC_BUCKET_SLOTS; i++) {
+            if (atomic_load_explicit(&bucket->slots[i], memory_order_relaxed) == 0) {
+                slot_store(&bucket->slots[i], slot);
+                return true;
+            }
+        }
+        if (chain_next(bucket) == NULL) {
+            struct topic_bucket *more = chain_append(table, bucket);
+            if (more != NULL) {
+                slot_store(&more->slots[0], slot);
+            }
+            return more != NULL;
+        }
+    }
+}
+
+static bool bucket_is_empty(const struct topic_bucket *bucket)
+{
+    for (unsigned i = 0; i < TOPIC_BUCKET_SLOTS; i++) {
+        if (atomic_load_explicit(&bucket->slots[i], memory_order_relaxed) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Unlink one empty overflow bucket: one an operation keeps what is retired bounded. Readers inside it still leave by
+ * its link. */
+static void chain_prune(struct topic_table *table, struct topic_bucket *bucket)
+{
+    for (struct topic_bucket *more; (more = chain_next(bucket)) != NULL; bucket = more) {
+        if (bucket_is_empty(more)) {
+            atomic_store_explicit(&bucket->more, chain_next(more), memory_order_release);
+            retire(table, more, sizeof(*more));
+            return;
+        }
+    }
+}
+
+/* Does the slot's object belong to bucket `index` once there are `buckets`? */
+static bool slot_belongs(const struct topic_table *table, uint64_t slot, uint32_t index, uint32_t buckets)
+{
+    return topic_table_index(table->hash_of(topic_slot_object(slot)), buckets) == index;
+}
+
+/* Store in `to` what belongs there. False when memory ran out half way. */
+static bool split_copy(struct topic_table *table, const struct topic_bucket *from, struct topic_bucket *to,
+                       uint32_t index)
+{
+    for (; from != NULL; from = chain_next(from)) {
+        for (unsigned i = 0; i < TOPIC_BUCKET_SLOTS; i++) {
+            uint64_t slot = atomic_load_explicit(&from->slots[i], memory_order_relaxed);
+            if (slot != 0 && slot_belongs(table, slot, index, index + 1) && !chain_store(table, to, slot)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static void split_clear(struct topic_table *table, struct topic_bucket *from, uint32_t index)
+{
+    for (; from != NULL; from = chain_next(from)) {
+        for (unsigned i = 0; i < TOPIC_BUCKET_SLOTS; i++) {
+            uint64_t slot = atomic_load_explicit(&from->slots[i], memory_order_relaxed);
+            if (slot != 0 && slot_belongs(table, slot, index, index + 1)) {
+                slot_store(&from->slots[i], 0);
+            }
+        }
+    }
+}
+
+/* One bucket more. Without memory nothing changes; a later insertion tries again. */
+static void table_grow(struct topic_table *table)
+{
+    uint32_t index = buckets_now(table);
+    if (!segment_create(table, index / TOPIC_SEGMENT_BUCKETS)) {
+        return;
+    }
+    struct topic_bucket *to = topic_table_bucket(table, index);
+    struct topic_bucket *from = topic_table_bucket(table, index & ~(0x80000000u >> __builtin_clz(index)));
+    if (!split_copy(table, from, to, index)) {
+        split_clear(table, to, index); /* overflow buckets stay: a reader from before the last merge may be in them */
+        return;
+    }
+    shape_publish(table, index + 1);
+    split_clear(table, from, index);
+    chain_prune(table, from);
+}
+
+/*
+ * One bucket less: the last one joins the bucket that it was split from. Left alone while it has more than one overflow
+ * bucket, which bounds what one merge retires.
+ */
+static void table_shrink(struct topic_table *table)
+{
+    uint32_t index = buckets_now(table) - 1;
+    struct topic_bucket *from = topic_table_bucket(table, index);
+    struct topic_bucket *to = topic_table_bucket(table, index & ~(0x80000000u >> __builtin_clz(index)));
+    struct topic_bucket *more = chain_next(from);
+    if (more != NULL && chain_next(more) != NULL) {
+        return;
+    }
+    for (struct topic_bucket *bucket = from; bucket != NULL; bucket = chain_next(bucket)) {
+        for (unsigned i = 0; i < TOPIC_BUCKET_SLOTS; i++) {
+            uint64_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_relaxed);
+            if (slot != 0 && !chain_store(table, to, slot)) {
+                split_clear(table, to, index);
+                return;
+            }
+        }
+    }
+    shape_publish(table, index);
+    for (unsigned i = 0; i < TOPIC_BUCKET_SLOTS; i++) {
+        slot_store(&from->slots[i], 0);
+    }
+    atomic_store_explicit(&from->more, NULL, memory_order_release);
+    if (more != NULL) {
+        retire(table, more, sizeof(*more));
+    }
+    if (index % TOPIC_SEGMENT_BUCKETS == 0) {
+        atomic_store_explicit(&table->segments[index / TOPIC_SEGMENT_BUCKETS], NULL, memory_order_release);
+        retire(table, from, SEGMENT_BYTES);
+    }
+}
+
+bool topic_table_add(struct topic_table *table, uint64_t hash, void *object)
+{
+    uint32_t buckets = buckets_now(table);
+    uint64_t slot = topic_slot_tag(hash) << 48 | (uint64_t)(uintptr_t)object;
+    if (!chain_store(table, topic_table_bucket(table, topic_table_index(hash, buckets)), slot)) {
+        return false;
+    }
+    table->count++;
+    if ((uint64_t)table->count * 2 > (uint64_t)buckets * SPLIT_LOAD) {
+        table_grow(table);
+    }
+    return true;
+}
+
+void topic_table_remove(struct topic_table *table, uint64_t hash, void *object)
+{
+    uint32_t buckets = buckets_now(table);
+    struct topic_bucket *head = topic_table_bucket(table, topic_table_index(hash, buckets));
+    for (struct topic_bucket *bucket = head; bucket != NULL; bucket = chain_next(bucket)) {
+        for (unsigned i = 0; i < TOPIC_BUCKET_SLOTS; i++) {
+            uint64_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_relaxed);
+            if (slot != 0 && topic_slot_object(slot) == object) {
+                slot_store(&bucket->slots[i], 0);
+                table->count--;
+                chain_prune(table, head);
+                if (buckets > 1 && (uint64_t)table->count * 4 < (uint64_t)buckets * MERGE_LOAD) {
+                    table_shrink(table);
+                }
+                return;
+            }
+        }
+    }
+}
+
+void topic_table_each(const struct topic_table *table, void (*visit)(void *arg, void *object), void *arg)
+{
+    for (uint32_t index = 0; index < buckets_now(table); index++) {
+        for (struct topic_bucket *b = topic_table_bucket(table, index); b != NULL; b = chain_next(b)) {
+            for (unsigned i = 0; i < TOPIC_BUCKET_SLOTS; i++) {
+                uint64_t slot = atomic_load_explicit(&b->slots[i], memory_order_relaxed);
+                if (slot != 0) {
+                    visit(arg, topic_slot_object(slot));
+                }
+            }
+        }
+    }
+}
