@@ -5,7 +5,7 @@
 #ifndef POLLUX_SHM_ERROR_H
 #define POLLUX_SHM_ERROR_H
 
-#define SHM_ERROR_TEXT 320 /* bytes, with the terminating NUL */
+#define SHM_ERROR_TEXT 512 /* bytes, with the terminating NUL */
 
 struct shm_error {
     char text[SHM_ERROR_TEXT];

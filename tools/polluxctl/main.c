@@ -1,0 +1,127 @@
+/* polluxctl: the program.
+ *
+ * Job: options and words of the command line; the rest is in the table of verbs. */
+#include <getopt.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/polluxctl/verbs.h"
+
+static int usage_error(const char *text, const char *what)
+{
+    fprintf(stderr, "polluxctl: %s%s\nTry: polluxctl --help\n", text, what);
+    return EXIT_USAGE;
+}
+
+static int add_filter(struct options *options, const char *text)
+{
+    const char *equals = strchr(text, '=');
+    char field[64];
+    if (!equals || equals == text || (size_t)(equals - text) >= sizeof field)
+        return usage_error("--filter takes FIELD=VALUE, not ", text);
+    snprintf(field, sizeof field, "%.*s", (int)(equals - text), text);
+    if (!options->filter)
+        options->filter = json_object();
+    if (json_object_set_new(options->filter, field, json_string(equals + 1)) != 0)
+        return usage_error("--filter is not valid UTF-8: ", text);
+    return 0;
+}
+
+static int take_number(const char *text, const char *name, long *value)
+{
+    char *end = NULL;
+    *value = strtol(text, &end, 10);
+    if (*text == '\0' || *end != '\0' || *value < 0 || *value > 1000000000)
+        return usage_error(name, text);
+    return 0;
+}
+
+/* 0: go on, with the words from optind on; 1: all is done; else the exit status of an error. */
+static int take_options(int argc, char **argv, struct options *options)
+{
+    static const struct option table[] = {
+        {"run-dir", required_argument, NULL, 'r'}, {"json", no_argument, NULL, 'j'},
+        {"filter", required_argument, NULL, 'f'},  {"sort", required_argument, NULL, 's'},
+        {"limit", required_argument, NULL, 'n'},   {"wide", no_argument, NULL, 'w'},
+        {"timeout", required_argument, NULL, 't'}, {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+    int option, error = 0;
+    while (error == 0 && (option = getopt_long(argc, argv, "r:jf:s:n:wt:Vh", table, NULL)) != -1) {
+        switch (option) {
+        case 'r':
+            options->run_dir = optarg;
+            break;
+        case 'j':
+            options->json = true;
+            break;
+        case 'f':
+            error = add_filter(options, optarg);
+            break;
+        case 's':
+            options->sort = optarg;
+            break;
+        case 'n':
+            error = take_number(optarg, "--limit takes a number, not ", &options->limit);
+            break;
+        case 'w':
+            options->wide = true;
+            break;
+        case 't':
+            error = take_number(optarg, "--timeout takes seconds, not ", &options->timeout);
+            break;
+        case 'V':
+            puts("polluxctl " POLLUX_VERSION);
+            return 1;
+        case 'h':
+            options->help = true;
+            break;
+        default:
+            fputs("Try: polluxctl --help\n", stderr);
+            error = EXIT_USAGE;
+        }
+    }
+    return error;
+}
+
+static int run(int count, char **words, const struct options *options)
+{
+    int used = 0;
+    if (count == 0 || strcmp(words[0], "help") == 0) {
+        verb_print_usage(options->help || count ? stdout : stderr);
+        return options->help || count ? EXIT_OK : EXIT_USAGE;
+    }
+    /* `polluxctl show --help` asks what can be shown: that is in the overview. */
+    if (options->help && count == 1 && strncmp("show", words[0], strlen(words[0])) == 0) {
+        verb_print_usage(stdout);
+        return EXIT_OK;
+    }
+    const struct verb *verb = verb_find(count, words, &used);
+    if (!verb)
+        return EXIT_USAGE;
+    if (options->help) {
+        verb_print_help(stdout, verb);
+        return EXIT_OK;
+    }
+    if (verb->argument && count == used)
+        return usage_error("this command needs ", verb->argument);
+    if (count > used + (verb->argument ? 1 : 0))
+        return usage_error("there is a word too many: ", words[used + (verb->argument ? 1 : 0)]);
+    if (!verb->list && (options->filter || options->sort || options->limit))
+        return usage_error("--filter, --sort and --limit are for lists", "");
+    return verb->run(verb, verb->argument ? words[used] : NULL, options);
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = {.run_dir = "/run/pollux", .timeout = 30};
+    setlocale(LC_ALL, "");
+    int status = take_options(argc, argv, &options);
+    if (status == 0)
+        status = run(argc - optind, argv + optind, &options);
+    else if (status == 1)
+        status = EXIT_OK;
+    json_decref(options.filter);
+    return status;
+}

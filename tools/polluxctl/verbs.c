@@ -1,0 +1,505 @@
+/* The verbs of polluxctl: see tools/polluxctl/verbs.h. */
+#include "tools/polluxctl/verbs.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tools/polluxctl/completion.h"
+#include "tools/polluxctl/format.h"
+#include "tools/polluxctl/table.h"
+#include "tools/polluxctl/views.h"
+
+#define CELL 512
+
+static enum exit_status run_show(const struct verb *verb, const char *argument, const struct options *options);
+static enum exit_status run_kick(const struct verb *verb, const char *argument, const struct options *options);
+static enum exit_status run_wait(const struct verb *verb, const char *argument, const struct options *options);
+static enum exit_status run_completion(const struct verb *verb, const char *argument, const struct options *options);
+
+static const struct verb verbs[] = {
+    {{"show", "runtime"},
+     NULL,
+     true,
+     "State of the dataplane, and for each worker its busy share, loop times, connections, messages and memory.",
+     "polluxctl show runtime\npolluxctl --json show runtime | jq '.records[].\"busy-permille\"'\n",
+     run_show},
+    {{"show", "ports"},
+     NULL,
+     true,
+     "Network ports: driver, link, addresses, offloads, packets, errors and drops.",
+     "polluxctl show ports\npolluxctl show ports --filter name=lan0\n",
+     run_show},
+    {{"show", "clients"},
+     NULL,
+     true,
+     "MQTT sessions, connected or offline: address, backlog, drops, messages.",
+     "polluxctl show clients --sort queued --limit 20\n"
+     "polluxctl show clients --filter 'id=dev-*' --filter state=offline\n"
+     "polluxctl show clients --filter 'dropped=>0' --sort dropped\n",
+     run_show},
+    {{"show", "connections"},
+     NULL,
+     true,
+     "TCP connections: state, congestion window, round trip, queues, retransmissions.",
+     "polluxctl show connections --sort retransmits --limit 10\n"
+     "polluxctl show connections --filter 'send-queue=>0'\n",
+     run_show},
+    {{"show", "listeners"},
+     NULL,
+     true,
+     "What clients can connect to, and how many are.",
+     "polluxctl show listeners\n",
+     run_show},
+    {{"show", "counters"},
+     NULL,
+     true,
+     "Every counter, gauge and histogram with its unit and meaning. Of a dataplane that is down: the last values.",
+     "polluxctl show counters --filter 'name=*drop*' --filter 'value=>0'\npolluxctl show counters --filter group=tcp\n",
+     run_show},
+    {{"show", "census"},
+     NULL,
+     true,
+     "How many objects of each kind every worker holds.",
+     "polluxctl show census\npolluxctl show census --filter object=sessions\n",
+     run_show},
+    {{"show", "config"},
+     NULL,
+     true,
+     "Every setting in force and where its value comes from.",
+     "polluxctl show config --filter 'path=mqtt.*'\npolluxctl show config --filter 'source=*:*'\n",
+     run_show},
+    {{"show", "version"},
+     NULL,
+     true,
+     "Versions of control and dataplane, and how long they run.",
+     "polluxctl show version\n",
+     run_show},
+    {{"kick", NULL},
+     "CLIENT",
+     false,
+     "Disconnect a client by its id, or by #HANDLE as `show clients --json` prints it. Its session stays as the client "
+     "asked for.",
+     "polluxctl kick dev-00042\npolluxctl kick '#0x1f'\n",
+     run_kick},
+    {{"wait", "ready"},
+     NULL,
+     false,
+     "Wait until the dataplane routes; for scripts. --timeout says for how long (30 s).",
+     "polluxctl wait ready --timeout 10 && echo it routes\n",
+     run_wait},
+    {{"completion", "bash"},
+     NULL,
+     false,
+     "Print the completion script for bash.",
+     "source <(polluxctl completion bash)\n",
+     run_completion},
+};
+
+#define VERB_COUNT (sizeof verbs / sizeof verbs[0])
+
+/* ---- finding and helping ---------------------------------------------------------------------------------------- */
+
+/* How well a word means a name: 2 exactly, 1 as a beginning, 0 not. */
+static int meaning(const char *word, const char *name)
+{
+    if (strcmp(word, name) == 0)
+        return 2;
+    return strncmp(word, name, strlen(word)) == 0;
+}
+
+static void complain(const char *word, int depth, const char *first, bool ambiguous)
+{
+    const char *before = "";
+    fprintf(stderr, "polluxctl: %s '%s'; ", ambiguous ? "more than one command begins with" : "there is no command",
+            word);
+    fputs(ambiguous ? "it may be" : "there are", stderr);
+    for (size_t i = 0; i < VERB_COUNT; i++) {
+        const char *name = verbs[i].words[depth];
+        bool wanted = name && (depth == 0 || strcmp(verbs[i].words[0], first) == 0);
+        bool repeated = i > 0 && depth == 0 && strcmp(verbs[i - 1].words[0], name) == 0;
+        if (!wanted || repeated || (ambiguous && !meaning(word, name)))
+            continue;
+        fprintf(stderr, "%s %s", before, name);
+        before = ",";
+    }
+    fputs("\nTry: polluxctl --help\n", stderr);
+}
+
+/* The full name that `word` means at this depth below `first`; NULL with a message. */
+static const char *resolve(const char *word, int depth, const char *first)
+{
+    const char *best = NULL;
+    int best_meaning = 0;
+    bool ambiguous = false;
+    for (size_t i = 0; i < VERB_COUNT; i++) {
+        const char *name = verbs[i].words[depth];
+        if (!name || (depth == 1 && strcmp(verbs[i].words[0], first) != 0))
+            continue;
+        int m = meaning(word, name);
+        if (m == 0 || (best && strcmp(best, name) == 0))
+            continue;
+        ambiguous = m == best_meaning ? true : m > best_meaning ? false : ambiguous;
+        if (m > best_meaning) {
+            best = name;
+            best_meaning = m;
+        }
+    }
+    if (best && !ambiguous)
+        return best;
+    complain(word, depth, first, ambiguous);
+    return NULL;
+}
+
+const struct verb *verb_find(int count, char **words, int *used)
+{
+    const char *first = resolve(words[0], 0, NULL);
+    const char *second = NULL;
+    if (!first)
+        return NULL;
+    for (size_t i = 0; i < VERB_COUNT; i++) {
+        if (strcmp(verbs[i].words[0], first) != 0)
+            continue;
+        if (!verbs[i].words[1]) {
+            *used = 1;
+            return &verbs[i];
+        }
+        if (!second && !(second = resolve(count > 1 ? words[1] : "", 1, first)))
+            return NULL;
+        if (strcmp(verbs[i].words[1], second) == 0) {
+            *used = 2;
+            return &verbs[i];
+        }
+    }
+    return NULL;
+}
+
+static void print_name(FILE *output, const struct verb *verb)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s%s%s%s%s", verb->words[0], verb->words[1] ? " " : "",
+             verb->words[1] ? verb->words[1] : "", verb->argument ? " " : "", verb->argument ? verb->argument : "");
+    fprintf(output, "  %-18s", name);
+}
+
+void verb_print_usage(FILE *output)
+{
+    fputs("Usage: polluxctl [OPTION]... COMMAND\n\nLook into a running Pollux and act on it.\n\nCommands (words may be "
+          "cut short: polluxctl sh cl):\n",
+          output);
+    for (size_t i = 0; i < VERB_COUNT; i++) {
+        print_name(output, &verbs[i]);
+        /* The first sentence is enough here. */
+        size_t length = strcspn(verbs[i].help, ".:");
+        fprintf(output, "%.*s\n", (int)length, verbs[i].help);
+    }
+    fputs(
+        "\nOptions:\n"
+        "  -r, --run-dir DIR      where pollux-control's socket is (default /run/pollux)\n"
+        "  -j, --json             one JSON document: {\"records\": [...], \"dataplane\": {...}}\n"
+        "  -f, --filter F=VALUE   only records whose field F is VALUE; * ? [] as in the shell, >N and <N for numbers;\n"
+        "                         may be given several times; field names may be cut short\n"
+        "  -s, --sort F           by field F, largest first; -F: smallest first\n"
+        "  -n, --limit N          at most N records\n"
+        "  -w, --wide             do not fit tables to the terminal\n"
+        "  -t, --timeout S        seconds that `wait ready` waits\n"
+        "  -V, --version          print the version\n"
+        "  -h, --help             this text; after a command: its help and examples\n"
+        "\n"
+        "Exit status: 0 done, 1 refused (the reason is printed), 2 wrong command line, 3 pollux-control not "
+        "reachable.\n",
+        output);
+}
+
+void verb_print_help(FILE *output, const struct verb *verb)
+{
+    const char *line = verb->examples;
+    fprintf(output, "Usage: polluxctl %s%s%s%s%s%s\n\n%s\n\nExamples:\n", verb->words[0], verb->words[1] ? " " : "",
+            verb->words[1] ? verb->words[1] : "", verb->argument ? " " : "", verb->argument ? verb->argument : "",
+            verb->list ? " [--filter F=VALUE]... [--sort F] [--limit N] [--json]" : "", verb->help);
+    while (*line) {
+        int length = (int)strcspn(line, "\n");
+        fprintf(output, "  %.*s\n", length, line);
+        line += length + 1;
+    }
+}
+
+/* ---- asking ------------------------------------------------------------------------------------------------------ */
+
+static json_t *make_request(const char *command, const char *argument, const struct options *options)
+{
+    json_t *request = json_pack("{s:s, s:[s]}", "command", command, "args", argument);
+    if (options->filter)
+        json_object_set(request, "filter", options->filter);
+    if (options->sort)
+        json_object_set_new(request, "sort", json_string(options->sort));
+    if (options->limit)
+        json_object_set_new(request, "limit", json_integer(options->limit));
+    return request;
+}
+
+static enum exit_status ask(struct session *session, const char *command, const char *argument,
+                            const struct options *options)
+{
+    enum exit_status status = session_open(session, options->run_dir);
+    if (status != EXIT_OK)
+        return status;
+    json_t *request = make_request(command, argument, options);
+    if (!request) {
+        snprintf(session->error, sizeof session->error, "'%s' is not valid UTF-8", argument);
+        status = EXIT_USAGE;
+    } else {
+        status = session_send(session, request);
+    }
+    json_decref(request);
+    return status;
+}
+
+static enum exit_status report(const struct session *session, enum exit_status status)
+{
+    fprintf(stderr, "polluxctl: %s\n", session->error);
+    return status;
+}
+
+/* ---- showing ----------------------------------------------------------------------------------------------------- */
+
+/* What a reply is printed with: one of the three forms. */
+struct printer {
+    const struct view *view;
+    bool json;
+    struct table table;
+    uint64_t count;
+};
+
+static int printer_open(struct printer *printer, const struct view *view, const struct options *options)
+{
+    static struct table_column columns[TABLE_COLUMNS_MAX];
+    *printer = (struct printer){.view = view, .json = options->json};
+    if (printer->json) {
+        fputs("{\"records\":[", stdout);
+        return 0;
+    }
+    if (view->vertical)
+        return 0;
+    for (size_t i = 0; i < view->column_count; i++)
+        columns[i] = (struct table_column){
+            view->columns[i].title, view->columns[i].format != VIEW_TEXT && view->columns[i].format != VIEW_ENDPOINT,
+            view->columns[i].elastic};
+    return table_open(&printer->table, stdout, columns, view->column_count,
+                      options->wide ? 0 : table_terminal_width(stdout));
+}
+
+static void print_vertical(const struct printer *printer, const json_t *record)
+{
+    char text[CELL];
+    if (printer->count > 0)
+        fputc('\n', stdout);
+    for (size_t i = 0; i < printer->view->column_count; i++)
+        printf("%-16s%s\n", printer->view->columns[i].title,
+               view_cell(&printer->view->columns[i], record, text, sizeof text));
+}
+
+static void print_table_row(struct printer *printer, const json_t *record)
+{
+    static char cells[TABLE_COLUMNS_MAX][CELL];
+    const char *pointers[TABLE_COLUMNS_MAX];
+    for (size_t i = 0; i < printer->view->column_count; i++)
+        pointers[i] = view_cell(&printer->view->columns[i], record, cells[i], CELL);
+    table_row(&printer->table, pointers);
+}
+
+static void printer_record(struct printer *printer, const json_t *record)
+{
+    if (printer->json) {
+        fputs(printer->count ? ",\n" : "\n", stdout);
+        json_dumpf(record, stdout, JSON_COMPACT);
+    } else if (printer->view->vertical) {
+        print_vertical(printer, record);
+    } else {
+        print_table_row(printer, record);
+    }
+    printer->count++;
+}
+
+static void print_dataplane(const json_t *dataplane)
+{
+    char since[64], text[CELL], duration[32];
+    const char *state = json_string_value(json_object_get(dataplane, "state"));
+    time_t at = (time_t)json_integer_value(json_object_get(dataplane, "since"));
+    struct tm parts;
+    strftime(since, sizeof since, "%Y-%m-%d %H:%M:%S", localtime_r(&at, &parts));
+    format_duration((uint64_t)json_integer_value(json_object_get(dataplane, "since-seconds")), duration,
+                    sizeof duration);
+    printf("dataplane: %s since %s (for %s)", state ? state : "unknown", since, duration);
+    if (state && strcmp(state, "running") == 0) {
+        printf(", process %d", (int)json_integer_value(json_object_get(dataplane, "pid")));
+        if (!json_is_true(json_object_get(dataplane, "same-config")))
+            fputs("\nIt runs another configuration than pollux-control has read: restart it to apply the file.",
+                  stdout);
+    } else {
+        printf(": %s", view_value(json_object_get(dataplane, "text"), text, sizeof text));
+    }
+    fputc('\n', stdout);
+}
+
+/* Everything that is said behind the records. `end` is NULL when the reply broke off. */
+static void printer_close(struct printer *printer, const json_t *end, const char *error)
+{
+    const json_t *dataplane = json_object_get(end, "dataplane");
+    if (printer->json) {
+        json_t *rest = json_pack("{s:o?}", "dataplane", json_deep_copy(dataplane));
+        json_object_set_new(rest, "count", json_integer((json_int_t)printer->count));
+        if (error)
+            json_object_set_new(rest, "error", json_string(error));
+        char *text = json_dumps(rest, JSON_COMPACT);
+        printf("\n],%s\n", text ? text + 1 : "}");
+        free(text);
+        json_decref(rest);
+        return;
+    }
+    bool status_matters = strcmp(printer->view->name, "runtime") == 0 || strcmp(printer->view->name, "version") == 0;
+    bool running = strcmp(json_string_value(json_object_get(dataplane, "state")) ?: "", "running") == 0;
+    /* Titles above nothing would hide the line that matters. */
+    if (!printer->view->vertical && (printer->count > 0 || running))
+        table_close(&printer->table);
+    if (error)
+        return;
+    json_int_t matched = json_integer_value(json_object_get(end, "count"));
+    if (matched > (json_int_t)printer->count)
+        printf("(%d of %d)\n", (int)printer->count, (int)matched);
+    if (status_matters || !running) {
+        if (printer->count > 0 || running)
+            fputc('\n', stdout);
+        print_dataplane(dataplane);
+    }
+}
+
+static enum exit_status print_reply(struct session *session, const struct view *view, const struct options *options)
+{
+    struct printer printer = {0};
+    enum exit_status status = EXIT_UNREACHABLE;
+    json_t *line = session_next(session);
+    bool refused = line && json_object_get(line, "error");
+    /* An error as the first line needs no empty table above it. */
+    if (line && (!refused || options->json) && printer_open(&printer, view, options) != 0)
+        exit(EXIT_REFUSED);
+    for (; line; line = session_next(session)) {
+        const json_t *record = json_object_get(line, "record");
+        const json_t *end = json_object_get(line, "end");
+        const char *error = json_string_value(json_object_get(line, "error"));
+        if (record) {
+            printer_record(&printer, record);
+            json_decref(line);
+            continue;
+        }
+        status = end ? EXIT_OK : EXIT_REFUSED;
+        if (!end)
+            snprintf(session->error, sizeof session->error, "%s", error ? error : "the reply is not understood");
+        if (printer.view)
+            printer_close(&printer, end, end ? NULL : session->error);
+        json_decref(line);
+        return status;
+    }
+    if (printer.view)
+        printer_close(&printer, NULL, session->error);
+    return status;
+}
+
+static enum exit_status run_show(const struct verb *verb, const char *argument, const struct options *options)
+{
+    struct session session;
+    enum exit_status status = ask(&session, "show", verb->words[1], options);
+    if (status == EXIT_OK)
+        status = print_reply(&session, view_find(verb->words[1]), options);
+    fflush(stdout);
+    if (status != EXIT_OK)
+        report(&session, status);
+    session_close(&session);
+    return status;
+}
+
+/* ---- the other verbs --------------------------------------------------------------------------------------------- */
+
+static enum exit_status run_kick(const struct verb *verb, const char *argument, const struct options *options)
+{
+    struct session session;
+    json_int_t disconnected = -1;
+    enum exit_status status = ask(&session, "kick", argument, options);
+    json_t *line;
+    while (status == EXIT_OK && disconnected < 0 && (line = session_next(&session)) != NULL) {
+        const char *error = json_string_value(json_object_get(line, "error"));
+        json_t *record = json_object_get(line, "record");
+        if (error) {
+            snprintf(session.error, sizeof session.error, "%s", error);
+            status = EXIT_REFUSED;
+        } else {
+            disconnected = json_integer_value(json_object_get(record, "disconnected"));
+        }
+        json_decref(line);
+    }
+    if (status == EXIT_OK && disconnected < 0)
+        status = EXIT_UNREACHABLE;
+    if (status == EXIT_OK && disconnected == 0) {
+        snprintf(session.error, sizeof session.error, "no client '%s' is connected", argument);
+        status = EXIT_REFUSED;
+    }
+    if (status == EXIT_OK && options->json)
+        printf("{\"disconnected\":%d}\n", (int)disconnected);
+    else if (status == EXIT_OK)
+        printf("%s: disconnected\n", argument);
+    else
+        report(&session, status);
+    session_close(&session);
+    return status;
+}
+
+/* Ask once whether the dataplane runs. EXIT_OK: it does; else the session's error says what is missing. */
+static enum exit_status ask_ready(struct session *session, const struct options *options)
+{
+    char text[CELL] = "";
+    enum exit_status status = ask(session, "show", "version", options);
+    json_t *line;
+    bool running = false;
+    if (status != EXIT_OK)
+        return status;
+    while ((line = session_next(session)) != NULL) {
+        const json_t *dataplane = json_object_get(json_object_get(line, "end"), "dataplane");
+        const char *state = json_string_value(json_object_get(dataplane, "state"));
+        if (state) {
+            running = strcmp(state, "running") == 0;
+            snprintf(session->error, sizeof session->error, "the dataplane is %s: %.300s", state,
+                     view_value(json_object_get(dataplane, "text"), text, sizeof text));
+        }
+        json_decref(line);
+        if (state)
+            return running ? EXIT_OK : EXIT_REFUSED;
+    }
+    return EXIT_UNREACHABLE;
+}
+
+static enum exit_status run_wait(const struct verb *verb, const char *argument, const struct options *options)
+{
+    struct timespec start, now, pause = {.tv_nsec = 50000000};
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    for (;;) {
+        struct session session;
+        enum exit_status status = ask_ready(&session, options);
+        session_close(&session);
+        if (status == EXIT_OK)
+            return EXIT_OK;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        if (now.tv_sec - start.tv_sec + (now.tv_nsec < start.tv_nsec ? -1 : 0) >= options->timeout) {
+            fprintf(stderr, "polluxctl: not ready after %ld s: ", options->timeout);
+            fprintf(stderr, "%s\n", session.error);
+            return status;
+        }
+        nanosleep(&pause, NULL);
+    }
+}
+
+static enum exit_status run_completion(const struct verb *verb, const char *argument, const struct options *options)
+{
+    completion_print_bash(stdout, verbs, VERB_COUNT);
+    return EXIT_OK;
+}

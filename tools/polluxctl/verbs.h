@@ -1,0 +1,40 @@
+/* The verbs of polluxctl: names, help, examples, and what they do.
+ *
+ * Job: one table, from which parsing, `--help`, shell completion and the reference page are made. */
+#ifndef POLLUX_POLLUXCTL_VERBS_H
+#define POLLUX_POLLUXCTL_VERBS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "tools/polluxctl/session.h"
+
+struct options {
+    const char *run_dir;
+    bool json;
+    bool wide;
+    bool help;
+    const char *sort;
+    long limit;     /* 0: none */
+    long timeout;   /* seconds */
+    json_t *filter; /* object of texts; NULL: none */
+};
+
+struct verb {
+    const char *words[2]; /* "show", "clients"; the second may be NULL */
+    const char *argument; /* what follows, for the usage line; NULL: nothing */
+    bool list;            /* takes --filter, --sort, --limit */
+    const char *help;
+    const char *examples; /* lines */
+    enum exit_status (*run)(const struct verb *verb, const char *argument, const struct options *options);
+};
+
+/* Find the verb that the words mean; each may be cut short while it stays unambiguous. `used` gets the number of words
+ * taken. NULL with a message on standard error. */
+const struct verb *verb_find(int count, char **words, int *used);
+
+void verb_print_usage(FILE *output);                         /* of the program */
+void verb_print_help(FILE *output, const struct verb *verb); /* of one verb */
+
+#endif
