@@ -142,6 +142,20 @@ static bool chain_store(struct topic_table *table, struct topic_bucket *bucket, 
     }
 }
 
+/* Store in an empty slot of the chain in front of bucket `end`. */
+static bool chain_store_before(struct topic_bucket *bucket, const struct topic_bucket *end, uint64_t slot)
+{
+    for (; bucket != end; bucket = chain_next(bucket)) {
+        for (unsigned i = 0; i < TOPIC_BUCKET_SLOTS; i++) {
+            if (atomic_load_explicit(&bucket->slots[i], memory_order_relaxed) == 0) {
+                slot_store(&bucket->slots[i], slot);
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static bool bucket_is_empty(const struct topic_bucket *bucket)
 {
     for (unsigned i = 0; i < TOPIC_BUCKET_SLOTS; i++) {
@@ -161,6 +175,23 @@ static void chain_prune(struct topic_table *table, struct topic_bucket *bucket)
             atomic_store_explicit(&bucket->more, chain_next(more), memory_order_release);
             retire(table, more, sizeof(*more));
             return;
+        }
+    }
+}
+
+/*
+ * Move the objects of a chain forward into its empty slots, so that overflow buckets become empty. The published shape
+ * tells readers that objects have moved, as after a split.
+ */
+static void chain_compact(struct topic_table *table, struct topic_bucket *head)
+{
+    for (struct topic_bucket *more = chain_next(head); more != NULL; more = chain_next(more)) {
+        for (unsigned i = 0; i < TOPIC_BUCKET_SLOTS; i++) {
+            uint64_t slot = atomic_load_explicit(&more->slots[i], memory_order_relaxed);
+            if (slot != 0 && chain_store_before(head, more, slot)) {
+                shape_publish(table, buckets_now(table));
+                slot_store(&more->slots[i], 0);
+            }
         }
     }
 }
@@ -217,8 +248,8 @@ static void table_grow(struct topic_table *table)
 }
 
 /*
- * One bucket less: the last one joins the bucket that it was split from. Left alone while it has more than one overflow
- * bucket, which bounds what one merge retires.
+ * One bucket less: the last one joins the bucket that it was split from. While it has more than one overflow bucket
+ * only an empty one of them goes, which bounds what one call retires; the next removal tries again.
  */
 static void table_shrink(struct topic_table *table)
 {
@@ -227,6 +258,8 @@ static void table_shrink(struct topic_table *table)
     struct topic_bucket *to = topic_table_bucket(table, index & ~(0x80000000u >> __builtin_clz(index)));
     struct topic_bucket *more = chain_next(from);
     if (more != NULL && chain_next(more) != NULL) {
+        chain_compact(table, from);
+        chain_prune(table, from);
         return;
     }
     for (struct topic_bucket *bucket = from; bucket != NULL; bucket = chain_next(bucket)) {
@@ -249,6 +282,18 @@ static void table_shrink(struct topic_table *table)
     if (index % TOPIC_SEGMENT_BUCKETS == 0) {
         atomic_store_explicit(&table->segments[index / TOPIC_SEGMENT_BUCKETS], NULL, memory_order_release);
         retire(table, from, SEGMENT_BYTES);
+    }
+}
+
+/* Two merges a removal catch up after one that had to wait; more would lengthen what one removal may retire. */
+static void table_shrink_to_load(struct topic_table *table)
+{
+    for (unsigned merges = 0; merges < 2; merges++) {
+        uint32_t buckets = buckets_now(table);
+        if (buckets == 1 || (uint64_t)table->count * 4 >= (uint64_t)buckets * MERGE_LOAD) {
+            return;
+        }
+        table_shrink(table);
     }
 }
 
@@ -277,9 +322,7 @@ void topic_table_remove(struct topic_table *table, uint64_t hash, void *object)
                 slot_store(&bucket->slots[i], 0);
                 table->count--;
                 chain_prune(table, head);
-                if (buckets > 1 && (uint64_t)table->count * 4 < (uint64_t)buckets * MERGE_LOAD) {
-                    table_shrink(table);
-                }
+                table_shrink_to_load(table);
                 return;
             }
         }

@@ -16,7 +16,7 @@
  * release, (3) clears their old slots with release. A reader that comes too late to see an object in its old slot has
  * read that slot's clearing with acquire, so the shape it reads after its search differs from the one it began with,
  * and it searches again. A reader that began with the new shape sees the new bucket filled, by (1) before (2). Objects
- * do not move inside a bucket.
+ * that move forward inside a chain (chain_compact) do so in the same three steps.
  */
 #ifndef POLLUX_LIB_TOPIC_TABLE_H
 #define POLLUX_LIB_TOPIC_TABLE_H
@@ -31,7 +31,7 @@
 #define TOPIC_SEGMENT_BUCKETS 256u
 
 /* Most objects that one add or remove retires: an overflow bucket here and there, and a segment. */
-#define TOPIC_TABLE_RETIRE_MAX 3u
+#define TOPIC_TABLE_RETIRE_MAX 5u
 
 struct topic_bucket {
     _Alignas(64) _Atomic uint64_t slots[TOPIC_BUCKET_SLOTS]; /* tag (16 bits), address (48 bits); 0: empty */

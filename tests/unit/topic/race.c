@@ -1,0 +1,121 @@
+/*
+ * The shared table under real threads: a program of its own, without Criterion, so that ThreadSanitizer can run it.
+ *
+ * Readers match without pause while the writer makes filters flap, exact, wildcard and shared, so that tables grow,
+ * shrink and reclaim. Filters that stay must be found by every match; removed memory must not be touched (the
+ * sanitizers tell). Usage: test-topic-race [milliseconds]; exit status 0 when all held.
+ */
+#include "lib/topic/shared.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { READERS = 2, STABLE = 200, CHURN = 3000 };
+
+static const struct topic_seed seed = {.key = {0x0123456789abcdefull, 0xfedcba9876543210ull}};
+static const struct topic_limits no_limits;
+static struct topic_shared *shared;
+static _Atomic bool stop;
+static _Atomic uint64_t matched, missed;
+
+static void match(struct topic_shared_result *result, const char *topic)
+{
+    struct topic_name name;
+    topic_name_set(&name, &seed, &no_limits, topic, strlen(topic));
+    topic_shared_match(shared, &name, result);
+}
+
+static void *reader_main(void *arg)
+{
+    struct topic_reader *reader = arg;
+    struct topic_shared_result result;
+    unsigned state = (unsigned)(uintptr_t)arg;
+    uint64_t count = 0;
+    char topic[64];
+    topic_shared_result_init(&result, topic_allocator_heap());
+    topic_reader_online(reader);
+    while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
+        unsigned i = (unsigned)rand_r(&state) % STABLE;
+        snprintf(topic, sizeof(topic), i % 2 ? "stable/%u/x" : "stable/%u", i);
+        match(&result, topic);
+        if ((result.workers >> (i % 60) & 1) == 0) {
+            atomic_fetch_add(&missed, 1);
+        }
+        snprintf(topic, sizeof(topic), "churn/%u/x", (unsigned)rand_r(&state) % CHURN);
+        match(&result, topic);
+        topic_reader_quiescent(reader);
+        if (++count % 1000 == 0) {
+            topic_reader_offline(reader);
+            topic_reader_online(reader);
+        }
+    }
+    topic_reader_offline(reader);
+    topic_shared_result_free(&result);
+    atomic_fetch_add(&matched, count);
+    return NULL;
+}
+
+static void change(const char *form, unsigned i, unsigned worker, bool present)
+{
+    char text[64];
+    struct topic_shared_update update = {.worker = (uint8_t)worker, .present = present};
+    snprintf(text, sizeof(text), form, i);
+    topic_filter_parse(&update.filter, &no_limits, text, strlen(text));
+    while (topic_shared_apply(shared, &update, 1) == 0) {
+        topic_shared_poll(shared, 0, 1000);
+        sched_yield();
+    }
+}
+
+static uint64_t milliseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Every churning filter comes, then every one goes. */
+static void churn(unsigned round)
+{
+    static const char *const forms[] = {"churn/%u/x", "churn/%u/+", "churn/+/%u/#", "$share/g/churn/%u/x"};
+    for (unsigned step = 0; step < 2 * CHURN; step++) {
+        change(forms[step % 4], step % CHURN, round % 64, step < CHURN);
+        topic_shared_poll(shared, 0, 64);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    pthread_t threads[READERS];
+    struct topic_shared_config config = {
+        .seed = seed, .allocator = topic_allocator_heap(), .filters_max = 100000, .reclaim_capacity = 8192};
+    uint64_t end = milliseconds() + (argc > 1 ? strtoul(argv[1], NULL, 10) : 2500);
+    unsigned rounds = 0;
+    shared = topic_shared_create(&config);
+    for (unsigned i = 0; i < STABLE; i++) {
+        change(i % 2 ? "stable/%u/+" : "stable/%u", i, i % 60, true);
+    }
+    for (unsigned i = 0; i < READERS; i++) {
+        pthread_create(&threads[i], NULL, reader_main, topic_reader_register(topic_shared_reclaim(shared), i));
+    }
+    for (; milliseconds() < end || rounds == 0; rounds++) {
+        churn(rounds);
+    }
+    atomic_store(&stop, true);
+    for (int i = 0; i < READERS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    struct topic_reclaim_stats stats;
+    topic_reclaim_stats(topic_shared_reclaim(shared), 0, &stats);
+    printf("%lu matches beside %u rounds of %u changes; missed %lu, reclaimed %lu, backlog at most %u\n",
+           (unsigned long)atomic_load(&matched), rounds, 2 * CHURN, (unsigned long)atomic_load(&missed),
+           (unsigned long)stats.reclaimed, stats.backlog_max);
+    bool held = atomic_load(&missed) == 0 && atomic_load(&matched) > 100 && stats.lost == 0 && stats.reclaimed > 1000 &&
+                topic_shared_count(shared) == STABLE && topic_shared_group_filters(shared) == 0;
+    topic_shared_destroy(shared);
+    return held ? 0 : 1;
+}

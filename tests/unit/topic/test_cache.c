@@ -1,0 +1,224 @@
+/* lib/topic/cache.h: routes equal fresh matches, stay when nothing changed, are never followed when something did. */
+#include "lib/topic/cache.h"
+#include "tests/unit/topic/support.h"
+
+static struct test_region memory;
+static struct topic_subscribers *table;
+static struct topic_shared *shared;
+static struct topic_cache *cache;
+static struct topic_seed seed;
+
+static void presence(void *arg, const struct topic_filter_name *filter, bool present)
+{
+    struct topic_shared_update update = {.filter = *filter, .worker = 3, .present = present};
+    cr_assert_eq(topic_shared_apply(shared, &update, 1), 1);
+    topic_shared_poll(shared, 0, 1000);
+}
+
+static void open_all(const struct topic_seed *with)
+{
+    seed = *with;
+    memory = test_region_open(64 << 20);
+    struct topic_shared_config shared_config = {seed, topic_allocator_region(memory.region), 1000, 4096};
+    shared = topic_shared_create(&shared_config);
+    struct topic_subscribers_config config = {seed, memory.region, 1000, presence, NULL};
+    table = topic_subscribers_create(&config);
+    struct topic_cache_config cache_config = {
+        .seed = seed, .region = memory.region, .subscribers = table, .shared = shared, .entries = 64};
+    cache = topic_cache_create(&cache_config);
+    cr_assert(shared != NULL && table != NULL && cache != NULL);
+}
+
+static void close_all(void)
+{
+    topic_cache_destroy(cache);
+    topic_subscribers_destroy(table);
+    topic_shared_destroy(shared);
+    test_region_close(&memory);
+}
+
+static const struct topic_route *route(const char *topic)
+{
+    enum topic_status status;
+    const struct topic_route *found = topic_cache_route(cache, topic, strlen(topic), &status);
+    cr_assert_eq(status, TOPIC_OK);
+    cr_assert_not_null(found);
+    return found;
+}
+
+static void subscribe(struct topic_session *session, const char *text)
+{
+    struct topic_filter_name filter = filter_named(text);
+    cr_assert_eq(topic_subscribe(table, session, &filter, 0, 0).status, TOPIC_OK);
+}
+
+static void unsubscribe(struct topic_session *session, const char *text)
+{
+    struct topic_filter_name filter = filter_named(text);
+    cr_assert_eq(topic_unsubscribe(table, session, &filter), TOPIC_OK);
+}
+
+static struct topic_cache_stats stats_now(void)
+{
+    struct topic_cache_stats stats;
+    topic_cache_stats(cache, &stats);
+    return stats;
+}
+
+Test(cache, hits_until_something_that_matters_changes)
+{
+    open_all(&test_seed);
+    struct topic_session one = {.handle = 1}, two = {.handle = 2};
+    subscribe(&one, "a/b");
+    cr_expect_eq(route("a/b")->filter_count, 1);
+    cr_expect_eq(route("a/b")->workers, 1ull << 3);
+    cr_expect_eq(stats_now().hits, 1);
+    subscribe(&two, "a/b");
+    cr_expect_eq(((struct topic_filter *)topic_entry_payload(route("a/b")->filters[0]))->members.count, 2);
+    cr_expect_eq(stats_now().hits, 2, "a further subscriber of the same filter needs no new match");
+    subscribe(&two, "a/+");
+    cr_expect_eq(route("a/b")->filter_count, 2);
+    cr_expect_eq(stats_now().stale, 1);
+    subscribe(&two, "#");
+    cr_expect_eq(route("a/b")->filter_count, 3);
+    cr_expect_eq(stats_now().stale, 2, "a leading wildcard concerns all stripes");
+    topic_session_clear(table, &one, 9);
+    topic_session_clear(table, &two, 9);
+    cr_expect_eq(route("a/b")->filter_count, 0);
+    cr_expect_eq(route("a/b")->workers, 0);
+    close_all();
+}
+
+Test(cache, churn_elsewhere_keeps_entries)
+{
+    open_all(&test_seed);
+    struct topic_session one = {.handle = 1};
+    struct topic_filter_name here = filter_named("stay/x");
+    char text[32];
+    subscribe(&one, "stay/x");
+    route("stay/x");
+    for (int i = 0; i < 500; i++) {
+        snprintf(text, sizeof(text), "churn%d/x", i);
+        struct topic_filter_name there = filter_named(text);
+        if (topic_filter_stripe(&seed, &there) != topic_filter_stripe(&seed, &here)) {
+            subscribe(&one, text);
+            unsubscribe(&one, text);
+        }
+    }
+    route("stay/x");
+    cr_expect_eq(stats_now().hits, 1);
+    topic_session_clear(table, &one, 9);
+    close_all();
+}
+
+Test(cache, unsubscribe_while_cached_is_never_followed)
+{
+    open_all(&test_seed);
+    struct topic_session one = {.handle = 1};
+    for (int i = 0; i < 1000; i++) {
+        subscribe(&one, "x/y");
+        subscribe(&one, "$share/g/x/+");
+        const struct topic_route *found = route("x/y");
+        cr_assert_eq(found->filter_count, 1);
+        cr_assert_eq(found->group_count, 1);
+        cr_assert_eq(found->share_count, 1);
+        cr_assert_eq(found->shares[0].workers, 1ull << 3);
+        cr_assert_eq(((struct topic_filter *)topic_entry_payload(found->filters[0]))->members.one.session, 1);
+        unsubscribe(&one, "x/y");
+        unsubscribe(&one, "$share/g/x/+");
+        found = route("x/y");
+        cr_assert_eq(found->filter_count + found->group_count + found->share_count, 0);
+    }
+    close_all();
+}
+
+Test(cache, long_topics_and_many_matches_are_kept_outside)
+{
+    open_all(&test_seed);
+    struct topic_session one = {.handle = 1};
+    char topic[300] = "l/", text[300];
+    memset(topic + 2, 'x', 250);
+    subscribe(&one, topic);
+    for (unsigned bits = 0; bits < 64; bits++) {
+        text[0] = '\0';
+        for (unsigned level = 0; level < 6; level++) {
+            strcat(text, level > 0 ? "/" : "");
+            strcat(text, bits >> level & 1 ? "+" : "m");
+        }
+        subscribe(&one, text);
+    }
+    for (int i = 0; i < 3; i++) {
+        cr_expect_eq(route(topic)->filter_count, 1);
+        cr_expect_eq(route("m/m/m/m/m/m")->filter_count, 64);
+    }
+    cr_expect_eq(stats_now().hits, 4);
+    cr_expect_eq(stats_now().not_stored, 0);
+    topic_session_clear(table, &one, 99);
+    close_all();
+}
+
+Test(cache, refusals)
+{
+    open_all(&test_seed);
+    enum topic_status status;
+    cr_expect_null(topic_cache_route(cache, "", 0, &status));
+    cr_expect_eq(status, TOPIC_INVALID);
+    cr_expect_null(topic_cache_route(cache, "a/+", 3, &status));
+    cr_expect_eq(status, TOPIC_INVALID);
+    close_all();
+}
+
+/* Many more topics than entries, all colliding or not, while filters flap: every answer equals the plain definition. */
+static void compare(const struct topic_seed *with)
+{
+    enum { FILTERS = 40 };
+    static char filters[FILTERS][128];
+    bool present[FILTERS] = {false};
+    struct topic_session one = {.handle = 1};
+    unsigned state = 11;
+    char topic[128];
+    open_all(with);
+    for (unsigned i = 0; i < FILTERS; i++) {
+        bool again;
+        do {
+            random_text(&state, filters[i], true);
+            again = false;
+            for (unsigned k = 0; k < i; k++) {
+                again |= strcmp(filters[k], filters[i]) == 0;
+            }
+        } while (again);
+    }
+    for (unsigned step = 0; step < 30000; step++) {
+        if (step % 8 == 0) {
+            unsigned i = (unsigned)rand_r(&state) % FILTERS;
+            if (present[i]) {
+                unsubscribe(&one, filters[i]);
+            } else {
+                subscribe(&one, filters[i]);
+            }
+            present[i] = !present[i];
+        }
+        random_text(&state, topic, false);
+        unsigned expected = 0;
+        for (unsigned k = 0; k < FILTERS; k++) {
+            expected += present[k] && topic_filter_matches(filters[k], strlen(filters[k]), topic, strlen(topic));
+        }
+        const struct topic_route *found = route(topic);
+        cr_assert_eq(found->filter_count, expected);
+        cr_assert_eq(found->workers != 0, expected != 0);
+    }
+    cr_expect_gt(stats_now().hits, 0);
+    cr_expect_gt(stats_now().stale, 0);
+    topic_session_clear(table, &one, 99);
+    close_all();
+}
+
+Test(cache, every_answer_is_right)
+{
+    compare(&test_seed);
+}
+
+Test(cache, every_answer_is_right_when_all_hashes_collide)
+{
+    compare(&colliding_seed);
+}

@@ -1,0 +1,293 @@
+/* lib/topic/retained.h: set, replace, remove, bounds, and walks while the tree changes under them. */
+#include "lib/topic/retained.h"
+#include "tests/unit/topic/support.h"
+
+struct message {
+    char topic[64];
+    unsigned delivered;
+    bool throughout; /* was there from begin to end of the walk */
+};
+
+static struct test_region memory;
+static struct topic_retained *tree;
+
+static void set_up(void)
+{
+    memory = test_region_open(64 << 20);
+    struct topic_retained_config config = {
+        .seed = test_seed,
+        .allocator = topic_allocator_region(memory.region),
+        .count_max = 50000,
+        .bytes_max = 1 << 20,
+    };
+    tree = topic_retained_create(&config);
+    cr_assert_not_null(tree);
+}
+
+static void tear_down(void)
+{
+    struct topic_retained_stats stats;
+    topic_retained_stats(tree, &stats);
+    cr_expect_eq(stats.walks, 0);
+    if (stats.count == 0) {
+        cr_expect_eq(stats.nodes, 0, "nodes left without messages");
+    }
+    topic_retained_destroy(tree);
+    test_region_close(&memory);
+}
+
+TestSuite(retained, .init = set_up, .fini = tear_down);
+
+static enum topic_status set(struct message *message, size_t size, void **old)
+{
+    struct topic_name name;
+    return topic_retained_set(tree, name_set(&name, &test_seed, message->topic), message, size, old);
+}
+
+static void *take(const char *topic)
+{
+    struct topic_name name;
+    return topic_retained_remove(tree, name_set(&name, &test_seed, topic));
+}
+
+static void *get(const char *topic)
+{
+    struct topic_name name;
+    return topic_retained_get(tree, name_set(&name, &test_seed, topic));
+}
+
+static bool count_delivery(void *arg, void *message)
+{
+    ((struct message *)message)->delivered++;
+    (*(unsigned *)arg)++;
+    return true;
+}
+
+static unsigned walk_all(const char *filter)
+{
+    struct topic_retained_walk walk;
+    unsigned count = 0;
+    if (filter != NULL) {
+        struct topic_filter_name parsed = filter_named(filter);
+        topic_retained_walk_begin(&walk, tree, &parsed);
+    } else {
+        topic_retained_walk_begin(&walk, tree, NULL);
+    }
+    while (topic_retained_walk_next(&walk, 3, count_delivery, &count)) {
+    }
+    return count;
+}
+
+Test(retained, set_replace_get_remove)
+{
+    struct message a = {"x/y"}, b = {"x/y"}, c = {"x"};
+    void *old;
+    cr_expect_eq(set(&a, 10, &old), TOPIC_OK);
+    cr_expect_null(old);
+    cr_expect_eq(set(&b, 30, &old), TOPIC_OK);
+    cr_expect_eq(old, &a);
+    cr_expect_eq(set(&c, 1, &old), TOPIC_OK);
+    cr_expect_eq(get("x/y"), &b);
+    cr_expect_null(get("x/z"));
+    struct topic_retained_stats stats;
+    topic_retained_stats(tree, &stats);
+    cr_expect_eq(stats.count, 2);
+    cr_expect_eq(stats.bytes, 31);
+    cr_expect_eq(take("x"), &c);
+    cr_expect_null(take("x"), "a level in between has no message");
+    cr_expect_eq(take("x/y"), &b);
+    cr_expect_null(take("x/y"));
+}
+
+Test(retained, bounds_refuse_without_change)
+{
+    struct message a = {"a"}, b = {"b"};
+    void *old;
+    cr_expect_eq(set(&a, 1 << 20, &old), TOPIC_OK);
+    cr_expect_eq(set(&b, 1, &old), TOPIC_FULL);
+    cr_expect_null(get("b"));
+    cr_expect_eq(set(&a, (1 << 20) + 1, &old), TOPIC_FULL);
+    cr_expect_eq(set(&a, 5, &old), TOPIC_OK);
+    cr_expect_eq(set(&b, 1, &old), TOPIC_OK);
+    take("a");
+    take("b");
+}
+
+/* Random topics; each filter delivers exactly those that the plain definition names. */
+Test(retained, walks_deliver_what_matches)
+{
+    enum { TOPICS = 400 };
+    static struct message messages[TOPICS];
+    unsigned state = 5, total = 0;
+    void *old;
+    for (unsigned i = 0; i < TOPICS; i++) {
+        random_text(&state, messages[i].topic, false);
+        cr_assert_eq(set(&messages[i], 1, &old), TOPIC_OK);
+        messages[i].throughout = true;
+        if (old != NULL) {
+            ((struct message *)old)->throughout = false;
+        }
+    }
+    for (unsigned round = 0; round < 500; round++) {
+        char filter[128];
+        random_text(&state, filter, true);
+        unsigned expected = 0;
+        for (unsigned i = 0; i < TOPICS; i++) {
+            expected += messages[i].throughout &&
+                        topic_filter_matches(filter, strlen(filter), messages[i].topic, strlen(messages[i].topic));
+        }
+        cr_assert_eq(walk_all(filter), expected, "%s", filter);
+    }
+    for (unsigned i = 0; i < TOPICS; i++) {
+        total += messages[i].throughout;
+    }
+    cr_expect_eq(walk_all(NULL), total, "no filter means everything, '$' too");
+    for (unsigned i = 0; i < TOPICS; i++) {
+        take(messages[i].topic);
+    }
+}
+
+static bool refuse_every_other(void *arg, void *message)
+{
+    unsigned *calls = arg;
+    if ((*calls)++ % 2 == 0) {
+        return false;
+    }
+    ((struct message *)message)->delivered++;
+    return true;
+}
+
+Test(retained, a_refused_delivery_is_offered_again)
+{
+    static struct message messages[20];
+    void *old;
+    for (unsigned i = 0; i < 20; i++) {
+        snprintf(messages[i].topic, sizeof(messages[i].topic), "r/%u/%u", i % 3, i);
+        set(&messages[i], 1, &old);
+    }
+    struct topic_retained_walk walk;
+    struct topic_filter_name filter = filter_named("r/#");
+    unsigned calls = 0;
+    topic_retained_walk_begin(&walk, tree, &filter);
+    while (topic_retained_walk_next(&walk, 100, refuse_every_other, &calls)) {
+    }
+    cr_expect_eq(calls, 40);
+    for (unsigned i = 0; i < 20; i++) {
+        cr_expect_eq(messages[i].delivered, 1);
+        take(messages[i].topic);
+    }
+}
+
+static bool end_walk(void *arg, void *message)
+{
+    topic_retained_walk_end(arg);
+    return true;
+}
+
+Test(retained, a_callback_may_remove_and_end)
+{
+    struct message a = {"a/1"}, b = {"a/2"};
+    struct topic_retained_walk walk;
+    struct topic_filter_name filter = filter_named("#");
+    void *old;
+    set(&a, 1, &old);
+    set(&b, 1, &old);
+    topic_retained_walk_begin(&walk, tree, &filter);
+    cr_expect_not(topic_retained_walk_next(&walk, 100, end_walk, &walk));
+    topic_retained_walk_end(&walk);
+    take("a/1");
+    take("a/2");
+}
+
+/*
+ * Several walks in small slices while topics are set, replaced and removed at random. What was there throughout is
+ * delivered exactly once to each; nothing is delivered twice without having been set again; nothing dangles
+ * (sanitizer).
+ */
+Test(retained, walk_under_change)
+{
+    enum { TOPICS = 1500, WALKS = 3 };
+    static struct message messages[TOPICS];
+    static unsigned seen[WALKS][TOPICS];
+    static struct topic_retained_walk walks[WALKS];
+    static bool present[TOPICS];
+    unsigned state = 9;
+    void *old;
+    for (unsigned i = 0; i < TOPICS; i++) {
+        snprintf(messages[i].topic, sizeof(messages[i].topic), "w/%u/%u/%u", i % 7, i % 31, i);
+    }
+    for (unsigned round = 0; round < 30; round++) {
+        struct topic_filter_name filter = filter_named(round % 2 ? "#" : "w/+/+/#");
+        for (unsigned i = 0; i < TOPICS; i++) {
+            if (!present[i] && rand_r(&state) % 3 != 0) {
+                set(&messages[i], 1, &old);
+                present[i] = true;
+            }
+            messages[i].throughout = present[i];
+        }
+        memset(seen, 0, sizeof(seen));
+        bool running[WALKS], any = true;
+        for (unsigned w = 0; w < WALKS; w++) {
+            topic_retained_walk_begin(&walks[w], tree, &filter);
+            running[w] = true;
+        }
+        while (any) {
+            any = false;
+            for (unsigned w = 0; w < WALKS; w++) {
+                unsigned before[TOPICS], count = 0;
+                for (unsigned i = 0; i < TOPICS; i++) {
+                    before[i] = messages[i].delivered;
+                }
+                running[w] = running[w] && topic_retained_walk_next(&walks[w], 40 + w, count_delivery, &count);
+                for (unsigned i = 0; i < TOPICS; i++) {
+                    seen[w][i] += messages[i].delivered - before[i];
+                }
+                any |= running[w];
+            }
+            for (unsigned change = 0; change < 15; change++) {
+                unsigned i = (unsigned)rand_r(&state) % TOPICS;
+                if (present[i]) {
+                    cr_assert_eq(take(messages[i].topic), &messages[i]);
+                    messages[i].throughout = false;
+                } else {
+                    set(&messages[i], 1, &old);
+                }
+                present[i] = !present[i];
+            }
+        }
+        for (unsigned w = 0; w < WALKS; w++) {
+            for (unsigned i = 0; i < TOPICS; i++) {
+                cr_assert(!messages[i].throughout || seen[w][i] == 1, "walk %u delivered %s %u times", w,
+                          messages[i].topic, seen[w][i]);
+            }
+        }
+    }
+    for (unsigned i = 0; i < TOPICS; i++) {
+        take(messages[i].topic);
+    }
+}
+
+/* Somebody who sets and removes topics for ever cannot keep a walk from ending. */
+Test(retained, a_walk_ends_under_endless_change)
+{
+    static struct message messages[64];
+    struct topic_retained_walk walk;
+    struct topic_filter_name filter = filter_named("#");
+    unsigned count = 0, slices = 0;
+    void *old;
+    for (unsigned i = 0; i < 64; i++) {
+        snprintf(messages[i].topic, sizeof(messages[i].topic), "e/%u", i);
+        set(&messages[i], 1, &old);
+    }
+    topic_retained_walk_begin(&walk, tree, &filter);
+    while (topic_retained_walk_next(&walk, 2, count_delivery, &count) && slices++ < 10000) {
+        unsigned i = slices % 64;
+        take(messages[i].topic);
+        set(&messages[i], 1, &old);
+    }
+    cr_expect_lt(slices, 1000);
+    topic_retained_walk_end(&walk);
+    for (unsigned i = 0; i < 64; i++) {
+        take(messages[i].topic);
+    }
+}
