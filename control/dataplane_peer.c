@@ -158,7 +158,7 @@ static void drop(struct dataplane_peer *peer, enum peer_state state, const char 
 static void protocol_error(struct dataplane_peer *peer, const struct shm_error *error)
 {
     char text[LINK_TEXT_SIZE];
-    snprintf(text, sizeof text, "refused: %s", error->text);
+    snprintf(text, sizeof text, "refused: %.*s", (int)(sizeof text - sizeof "refused: "), error->text);
     drop(peer, PEER_FAILED, text);
 }
 
