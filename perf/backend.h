@@ -1,0 +1,59 @@
+/*
+ * What carries the bytes of the load generator: TCP connections, by whatever means.
+ *
+ * The first backend is kernel sockets (backend_socket.c). The interface is that of an event-driven TCP stack, so that
+ * lib/net on a DPDK port fits in without a change above: bytes come up through a callback, in place; bytes go down
+ * into a send stream that the next poll puts on the wire, as much at a time as there is.
+ *
+ * One struct backend per thread, used by that thread only. Channels belong to their backend.
+ */
+#ifndef PERF_BACKEND_H
+#define PERF_BACKEND_H
+
+#include <netinet/in.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+struct backend;
+struct channel; /* one TCP connection */
+
+struct backend_config {
+    struct sockaddr_storage target; /* address and port */
+    socklen_t target_length;
+    const struct sockaddr_storage *sources; /* local addresses to connect from in turn, or none */
+    uint32_t source_count;
+    size_t largest_packet; /* bytes: receive buffers hold at least two of them */
+};
+
+/* Called from within poll() (`closed` also from connect). `user` is what connect() was given. */
+struct backend_handler {
+    void (*connected)(void *user);
+    /* Returns how many of the `n` bytes it used; the rest comes again with more behind it. */
+    size_t (*received)(void *user, const uint8_t *bytes, size_t n);
+    /* The peer or the network ended the connection. The channel is gone when this returns. */
+    void (*closed)(void *user, const char *why);
+};
+
+struct backend_ops {
+    /* NULL and errno at failure. Both arguments must outlive the backend. */
+    struct backend *(*create)(const struct backend_config *config, const struct backend_handler *handler);
+    void (*destroy)(struct backend *backend); /* closes what is open, without calling `closed` */
+
+    struct channel *(*connect)(struct backend *backend, void *user); /* NULL and errno at failure */
+    void (*close)(struct channel *channel);                          /* what was not sent yet is dropped */
+
+    /* Bytes that fit in the send stream now: 0 when the connection is slower than its sender. */
+    size_t (*room)(const struct channel *channel);
+    /* A place for `n` bytes at the end of the send stream, beyond its room if need be (acknowledgements). */
+    uint8_t *(*reserve)(struct channel *channel, size_t n);
+    /* Takes over what was written, up to `end`. */
+    void (*commit)(struct channel *channel, const uint8_t *end);
+
+    /* Sends what was committed, waits for events up to `timeout_ns`, handles them. */
+    void (*poll)(struct backend *backend, uint64_t timeout_ns);
+};
+
+extern const struct backend_ops backend_socket;
+
+#endif

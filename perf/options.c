@@ -1,0 +1,382 @@
+#include "perf/options.h"
+
+#include <getopt.h>
+#include <math.h>
+#include <netdb.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/mqtt/mqtt.h"
+#include "perf/load.h"
+
+static const char help[] =
+    "Usage: pollux-perf [SCENARIO...] [OPTION...]\n"
+    "Puts load on an MQTT broker, any broker, and measures what it delivers.\n"
+    "\n"
+    "Scenarios (default p2p-50). N sets the number of clients; k is a thousand: p2p-2k\n"
+    "  p2p[-N]       N publishers, N subscribers, a topic for each pair             (50)\n"
+    "  fanin[-N]     N publishers with a topic each -> 1 subscriber with a wildcard (100)\n"
+    "  fanout[-N]    1 publisher -> N subscribers                                   (100)\n"
+    "  qos1[-N]      p2p with QoS 1                                                 (50)\n"
+    "  qos2[-N]      p2p with QoS 2                                                 (50)\n"
+    "  big[-SIZE]    10 publishers, 10 subscribers, payload of SIZE bytes           (4k)\n"
+    "  devices[-N]   fanin with one message per segment: one at a time per device   (10k)\n"
+    "  rtt[-N]       N pairs, one message at a time: the round trip                 (1)\n"
+    "  connect[-N]   connect, CONNACK, disconnect, again; N at a time               (100)\n"
+    "  idle[-N]      N connections that do nothing: memory of each                  (1k)\n"
+    "\n"
+    "Broker\n"
+    "  -h, --host HOST         (localhost)\n"
+    "  -p, --port PORT         (1883)\n"
+    "  -V, --version VERSION   31, 311 or 5 (311)\n"
+    "  -u, --user NAME    -P, --password PASSWORD\n"
+    "  --broker-pid PID[,PID]  measure CPU time and memory of these processes\n"
+    "\n"
+    "Load\n"
+    "  -c, --clients N         clients of every scenario, like -N at its name\n"
+    "  --publishers N          --subscribers N    one of the two sides\n"
+    "  -s, --size BYTES        payload, 16 at least (64)\n"
+    "  -q, --qos 0|1|2         (0)\n"
+    "  -t, --topic TOPIC       %i in it becomes the number of the topic (pollux-perf/PID/%i)\n"
+    "  -i, --id PREFIX         client identifiers: PREFIX and a number (perf-PID-)\n"
+    "  -r, --rate N            open loop: N messages a second, of all publishers together\n"
+    "  -I, --interval MS       open loop: a message every MS milliseconds from each publisher\n"
+    "  -w, --window N          closed loop: N undelivered messages for each publisher\n"
+    "  -T, --threads N         (1)\n"
+    "  --source ADDRESS,...    connect from these local addresses in turn (28,000 connections each)\n"
+    "  --keep-alive SECONDS    (0, off)\n"
+    "\n"
+    "Measurement\n"
+    "  -d, --duration SECONDS  (5)      --warm-up SECONDS  (1)\n"
+    "  --json                  one line of JSON for each scenario\n"
+    "  --quiet                 no progress\n"
+    "  --help\n"
+    "\n"
+    "Examples\n"
+    "  pollux-perf -h 198.18.0.1                        how much 50 pairs get through\n"
+    "  pollux-perf rtt fanout-1000 qos1 --json          three scenarios, for a script\n"
+    "  pollux-perf fanin-1k -r 50000 -d 30              latency at 50,000 messages a second\n"
+    "  pollux-perf p2p-10 -q 2 -V 5 -s 1024 -T 2\n"
+    "  pollux-perf idle-20k --broker-pid $(pidof mosquitto)\n"
+    "\n"
+    "Exit status: 0 all messages arrived once and in order, 3 some did not, 1 the load could not be put on, 2 usage.\n";
+
+static _Noreturn void usage_error(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("pollux-perf: ", stderr);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputs("; --help says more\n", stderr);
+    exit(2);
+}
+
+/* ---- Scenarios ---- */
+
+enum meaning { CLIENTS, PUBLISHERS, SUBSCRIBERS, SIZE };
+
+static const struct {
+    const char *name;
+    enum pattern pattern;
+    enum meaning number; /* what "-N" means */
+    uint32_t publishers, subscribers, payload;
+    uint8_t qos;
+    uint32_t window;
+} presets[] = {
+    {"p2p", PATTERN_P2P, CLIENTS, 50, 50, 64, 0, 0},
+    {"fanin", PATTERN_FAN_IN, PUBLISHERS, 100, 1, 64, 0, 0},
+    {"fanout", PATTERN_FAN_OUT, SUBSCRIBERS, 1, 100, 64, 0, 0},
+    {"qos1", PATTERN_P2P, CLIENTS, 50, 50, 64, 1, 0},
+    {"qos2", PATTERN_P2P, CLIENTS, 50, 50, 64, 2, 0},
+    {"big", PATTERN_P2P, SIZE, 10, 10, 4096, 0, 0},
+    {"devices", PATTERN_FAN_IN, PUBLISHERS, 10000, 1, 64, 0, 1},
+    {"rtt", PATTERN_P2P, CLIENTS, 1, 1, 64, 0, 1},
+    {"connect", PATTERN_CONNECT, PUBLISHERS, 100, 0, 64, 0, 0},
+    {"idle", PATTERN_IDLE, PUBLISHERS, 1000, 0, 64, 0, 0},
+};
+
+/* "4k" is 4,096 as a size and 4,000 as a number of clients. */
+static uint32_t parse_count(const char *text, uint32_t thousand)
+{
+    char *end;
+    unsigned long value = strtoul(text, &end, 10);
+    if (*end == 'k' || *end == 'K') {
+        value *= thousand;
+        end++;
+    } else if (*end == 'm' || *end == 'M') {
+        value *= (unsigned long)thousand * thousand;
+        end++;
+    }
+    if (end == text || *end != 0 || value == 0 || value > 100000000)
+        usage_error("'%s' is not a number above 0", text);
+    return (uint32_t)value;
+}
+
+static void set_number(struct scenario *scenario, enum meaning meaning, const char *text)
+{
+    uint32_t number = parse_count(text, meaning == SIZE ? 1024 : 1000);
+    if (meaning == SIZE)
+        scenario->payload = number;
+    if (meaning == CLIENTS || meaning == PUBLISHERS)
+        scenario->publishers = number;
+    if (meaning == CLIENTS || meaning == SUBSCRIBERS)
+        scenario->subscribers = number;
+}
+
+static void add_scenario(struct options *options, const char *name, const char *clients)
+{
+    size_t length = strcspn(name, "-");
+    if (options->scenarios == SCENARIOS_MAX)
+        usage_error("more than %d scenarios", SCENARIOS_MAX);
+    struct scenario *scenario = &options->scenario[options->scenarios++];
+    for (size_t i = 0; i < sizeof(presets) / sizeof(presets[0]); i++) {
+        if (strlen(presets[i].name) != length || strncmp(name, presets[i].name, length) != 0)
+            continue;
+        *scenario = (struct scenario){.pattern = presets[i].pattern,
+                                      .publishers = presets[i].publishers,
+                                      .subscribers = presets[i].subscribers,
+                                      .payload = presets[i].payload,
+                                      .qos = presets[i].qos,
+                                      .window = presets[i].window};
+        snprintf(scenario->name, sizeof(scenario->name), "%s", name);
+        if (name[length] == '-')
+            set_number(scenario, presets[i].number, name + length + 1);
+        if (clients != NULL)
+            set_number(scenario, presets[i].number == SIZE ? CLIENTS : presets[i].number, clients);
+        return;
+    }
+    usage_error("there is no scenario '%s'", name);
+}
+
+/* ---- Options ---- */
+
+static void resolve(const char *host, const char *port, struct sockaddr_storage *address, socklen_t *length)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    struct addrinfo *found;
+    int error = getaddrinfo(host, port, &hints, &found);
+    if (error != 0)
+        usage_error("%s port %s: %s", host, port == NULL ? "any" : port, gai_strerror(error));
+    memcpy(address, found->ai_addr, found->ai_addrlen);
+    *length = found->ai_addrlen;
+    freeaddrinfo(found);
+}
+
+static uint8_t parse_version(const char *text)
+{
+    static const struct {
+        const char *name;
+        uint8_t version;
+    } names[] = {{"31", MQTT_V31},   {"3.1", MQTT_V31},    {"mqttv31", MQTT_V31},   {"3", MQTT_V31},
+                 {"311", MQTT_V311}, {"3.1.1", MQTT_V311}, {"mqttv311", MQTT_V311}, {"4", MQTT_V311},
+                 {"5", MQTT_V5},     {"5.0", MQTT_V5},     {"mqttv5", MQTT_V5}};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(text, names[i].name) == 0)
+            return names[i].version;
+    usage_error("'%s' is no MQTT version: 31, 311 or 5", text);
+}
+
+static double parse_positive(const char *text)
+{
+    char *end;
+    double value = strtod(text, &end);
+    if (end == text || *end != 0 || !(value > 0) || !isfinite(value))
+        usage_error("'%s' is not a number above 0", text);
+    return value;
+}
+
+static double parse_seconds(const char *text)
+{
+    char *end;
+    double value = strtod(text, &end);
+    if (end == text || *end != 0 || !(value >= 0) || value > 1e6)
+        usage_error("'%s' is not a number of seconds", text);
+    return value;
+}
+
+static void parse_pids(struct process_list *processes, char *list)
+{
+    for (char *rest, *item = strtok_r(list, ", ", &rest); item != NULL; item = strtok_r(NULL, ", ", &rest)) {
+        if (processes->count == PROCESS_MAX)
+            usage_error("more than %d processes", PROCESS_MAX);
+        processes->pid[processes->count++] = (pid_t)parse_count(item, 1000);
+    }
+    uint64_t bytes;
+    if (!process_memory(processes, &bytes))
+        usage_error("--broker-pid: there is no such process");
+}
+
+static void parse_sources(struct options *options, char *list)
+{
+    socklen_t length;
+    for (char *rest, *item = strtok_r(list, ", ", &rest); item != NULL; item = strtok_r(NULL, ", ", &rest)) {
+        if (options->sources == SOURCES_MAX)
+            usage_error("more than %d source addresses", SOURCES_MAX);
+        resolve(item, NULL, &options->source[options->sources++], &length);
+    }
+}
+
+/* What the command line says about every scenario; -1 and NULL where it says nothing. */
+struct overrides {
+    const char *host, *port, *clients;
+    int32_t publishers, subscribers, size, qos, window;
+    double rate, interval;
+};
+
+enum { LONG_HELP = 256, PUBLISHERS_, SUBSCRIBERS_, BROKER_PID, SOURCE, KEEP_ALIVE, WARM_UP, JSON, QUIET };
+
+static const struct option long_options[] = {
+    {"host", required_argument, NULL, 'h'},
+    {"port", required_argument, NULL, 'p'},
+    {"version", required_argument, NULL, 'V'},
+    {"user", required_argument, NULL, 'u'},
+    {"password", required_argument, NULL, 'P'},
+    {"broker-pid", required_argument, NULL, BROKER_PID},
+    {"clients", required_argument, NULL, 'c'},
+    {"publishers", required_argument, NULL, PUBLISHERS_},
+    {"subscribers", required_argument, NULL, SUBSCRIBERS_},
+    {"size", required_argument, NULL, 's'},
+    {"qos", required_argument, NULL, 'q'},
+    {"topic", required_argument, NULL, 't'},
+    {"id", required_argument, NULL, 'i'},
+    {"rate", required_argument, NULL, 'r'},
+    {"interval", required_argument, NULL, 'I'},
+    {"window", required_argument, NULL, 'w'},
+    {"threads", required_argument, NULL, 'T'},
+    {"source", required_argument, NULL, SOURCE},
+    {"keep-alive", required_argument, NULL, KEEP_ALIVE},
+    {"duration", required_argument, NULL, 'd'},
+    {"warm-up", required_argument, NULL, WARM_UP},
+    {"json", no_argument, NULL, JSON},
+    {"quiet", no_argument, NULL, QUIET},
+    {"help", no_argument, NULL, LONG_HELP},
+    {NULL, 0, NULL, 0},
+};
+
+static void parse_load_option(struct overrides *overrides, int option)
+{
+    switch (option) {
+    case 'c':
+        overrides->clients = optarg;
+        break;
+    case PUBLISHERS_:
+        overrides->publishers = (int32_t)parse_count(optarg, 1000);
+        break;
+    case SUBSCRIBERS_:
+        overrides->subscribers = (int32_t)parse_count(optarg, 1000);
+        break;
+    case 's':
+        overrides->size = (int32_t)parse_count(optarg, 1024);
+        break;
+    case 'q':
+        if (optarg[0] < '0' || optarg[0] > '2' || optarg[1] != 0)
+            usage_error("'%s' is no QoS: 0, 1 or 2", optarg);
+        overrides->qos = optarg[0] - '0';
+        break;
+    case 'r':
+        overrides->rate = parse_positive(optarg);
+        break;
+    case 'I':
+        overrides->interval = parse_positive(optarg);
+        break;
+    case 'w':
+        overrides->window = (int32_t)parse_count(optarg, 1000);
+        break;
+    default:
+        exit(2); /* getopt has said what is wrong */
+    }
+}
+
+static void parse_option(struct options *options, struct overrides *overrides, int option)
+{
+    switch (option) {
+    case LONG_HELP:
+        fputs(help, stdout);
+        exit(0);
+    case 'h':
+        overrides->host = optarg;
+        break;
+    case 'p':
+        overrides->port = optarg;
+        break;
+    case 'V':
+        options->version = parse_version(optarg);
+        break;
+    case 'u':
+        options->user_name = optarg;
+        break;
+    case 'P':
+        options->password = optarg;
+        break;
+    case 't':
+        options->topic = optarg;
+        break;
+    case 'i':
+        options->id_prefix = optarg;
+        break;
+    case 'T':
+        options->threads = parse_count(optarg, 1000);
+        break;
+    case 'd':
+        options->duration = parse_positive(optarg);
+        break;
+    case WARM_UP:
+        options->warmup = parse_seconds(optarg);
+        break;
+    case KEEP_ALIVE:
+        options->keep_alive = (uint16_t)parse_count(optarg, 1000);
+        break;
+    case BROKER_PID:
+        parse_pids(&options->broker, optarg);
+        break;
+    case SOURCE:
+        parse_sources(options, optarg);
+        break;
+    case JSON:
+        options->json = true;
+        break;
+    case QUIET:
+        options->quiet = true;
+        break;
+    default:
+        parse_load_option(overrides, option);
+    }
+}
+
+static void apply(struct scenario *scenario, const struct overrides *overrides)
+{
+    if (overrides->publishers > 0)
+        scenario->publishers = (uint32_t)overrides->publishers;
+    if (overrides->subscribers > 0 && scenario->subscribers > 0)
+        scenario->subscribers = (uint32_t)overrides->subscribers;
+    if (overrides->size > 0)
+        scenario->payload = (uint32_t)overrides->size;
+    if (overrides->qos >= 0)
+        scenario->qos = (uint8_t)overrides->qos;
+    if (overrides->window > 0)
+        scenario->window = (uint32_t)overrides->window;
+    scenario->rate = overrides->interval > 0 ? scenario->publishers * 1000 / overrides->interval : overrides->rate;
+    if (scenario->payload < LOAD_STAMP || scenario->payload > LOAD_PAYLOAD_MAX)
+        usage_error("a payload has %u to %u bytes", LOAD_STAMP, LOAD_PAYLOAD_MAX);
+}
+
+void options_parse(struct options *options, int argc, char **argv)
+{
+    struct overrides overrides = {
+        .host = "localhost", .port = "1883", .publishers = -1, .subscribers = -1, .size = -1, .qos = -1, .window = -1};
+    *options = (struct options){.version = MQTT_V311, .threads = 1, .duration = 5, .warmup = 1};
+    int option;
+    while ((option = getopt_long(argc, argv, "h:p:V:u:P:c:s:q:t:i:r:I:w:T:d:", long_options, NULL)) != -1)
+        parse_option(options, &overrides, option);
+    for (int i = optind; i < argc; i++)
+        add_scenario(options, argv[i], overrides.clients);
+    if (options->scenarios == 0)
+        add_scenario(options, "p2p-50", overrides.clients);
+    for (uint32_t i = 0; i < options->scenarios; i++)
+        apply(&options->scenario[i], &overrides);
+    resolve(overrides.host, overrides.port, &options->address, &options->address_length);
+    snprintf(options->target, sizeof(options->target), "%s:%s", overrides.host, overrides.port);
+}

@@ -1,0 +1,62 @@
+/* The command line of pollux-perf, and the scenarios it names. */
+#ifndef PERF_OPTIONS_H
+#define PERF_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "perf/process.h"
+
+#define SCENARIOS_MAX 16
+#define SOURCES_MAX 256
+
+/* What a scenario does. */
+enum pattern {
+    PATTERN_P2P,     /* publishers and subscribers in groups, each with a topic of its own */
+    PATTERN_FAN_IN,  /* every publisher a topic of its own, the subscribers have them all by a wildcard */
+    PATTERN_FAN_OUT, /* one topic for all */
+    PATTERN_CONNECT, /* connect, disconnect, again */
+    PATTERN_IDLE,    /* connect and stay */
+};
+
+/* One scenario with all figures settled. */
+struct scenario {
+    char name[64];
+    enum pattern pattern;
+    uint32_t publishers; /* connections, for CONNECT (at a time) and IDLE */
+    uint32_t subscribers;
+    uint32_t payload; /* bytes */
+    uint8_t qos;
+    uint32_t window; /* undelivered messages that a publisher may have; 0: chosen from the numbers above */
+    double rate;     /* messages per second of all publishers together; 0: closed loop */
+};
+
+struct options {
+    struct scenario scenario[SCENARIOS_MAX];
+    uint32_t scenarios;
+
+    char target[300]; /* "host:port", as printed */
+    struct sockaddr_storage address;
+    socklen_t address_length;
+    struct sockaddr_storage source[SOURCES_MAX];
+    uint32_t sources;
+
+    uint8_t version; /* enum mqtt_version */
+    const char *topic;
+    const char *id_prefix; /* NULL: one of this process */
+    const char *user_name;
+    const char *password;
+    uint16_t keep_alive; /* seconds */
+    uint32_t threads;
+    double duration; /* seconds, warm-up not included */
+    double warmup;   /* seconds */
+    bool json;
+    bool quiet;
+    struct process_list broker;
+};
+
+/* Fills in `options`; ends the program with status 2 and a sentence at anything wrong, with 0 after --help. */
+void options_parse(struct options *options, int argc, char **argv);
+
+#endif
