@@ -70,11 +70,15 @@ static void put_line(void *argument, const json_t *object)
     struct admin_client *client = argument;
     char *text = json_dumps(object, JSON_COMPACT);
     size_t length = text ? strlen(text) : 0;
+    bool was_empty = client->output_sent == client->output_length;
     if (text && make_output_room(client, length + 1)) {
         memcpy(client->output + client->output_length, text, length);
         client->output[client->output_length + length] = '\n';
         client->output_length += length + 1;
     }
+    /* Lines come from the dataplane's replies too: have the loop come by to write them. */
+    if (was_empty)
+        loop_change(client->admin->loop, &client->source, EPOLLOUT);
     free(text);
 }
 

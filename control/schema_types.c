@@ -62,8 +62,8 @@ static void format_number(enum schema_type type, uint64_t value, char *text, siz
     const struct unit *unit = units_of(type);
     while (value % unit->factor != 0)
         unit++;
-    if (value == 0)
-        while (unit[1].suffix && unit[1].suffix[0])
+    if (value == 0) /* "0s", but a plain "0" where the smallest unit has no name */
+        while (unit[1].suffix && (unit[1].suffix[0] || type == SCHEMA_BYTES))
             unit++;
     snprintf(text, size, "%" PRIu64 "%s", value / unit->factor, unit->suffix);
 }

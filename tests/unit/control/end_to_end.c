@@ -1,0 +1,457 @@
+/* pollux-control and polluxctl, as programs, against the fake dataplane: answers, refusals, and either side killed. */
+#include <criterion/criterion.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/unit/control/fake_dataplane.h"
+
+static char run_dir[64], config_file[96], output[4 << 20];
+static pid_t control, dataplane;
+static struct fake_options options;
+
+static void write_config(const char *more)
+{
+    FILE *file = fopen(config_file, "w");
+    fprintf(file,
+            "dataplane: {workers: 2}\n"
+            "ports:\n  - {name: lan0, device: net_null0, addresses: [198.18.0.1/24, '2001:db8:18::1/64']}\n"
+            "listeners:\n  - name: mqtt\n%s",
+            more);
+    fclose(file);
+}
+
+static void start_control(void)
+{
+    control = fork();
+    if (control == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (!freopen("/dev/null", "w", stderr))
+            _exit(126);
+        execl(POLLUX_CONTROL, "pollux-control", "--config", config_file, "--run-dir", run_dir, NULL);
+        _exit(127);
+    }
+}
+
+static void start_dataplane(void)
+{
+    dataplane = fake_dataplane_start(run_dir, &options);
+    cr_assert_gt(dataplane, 0);
+}
+
+static int end_process(pid_t *pid, int number)
+{
+    int status = -1;
+    if (*pid > 0) {
+        kill(*pid, number);
+        waitpid(*pid, &status, 0);
+    }
+    *pid = 0;
+    return status;
+}
+
+/* Run polluxctl with the words of a command line; its output, both streams, is in `output`. Returns the exit status. */
+static int __attribute__((format(printf, 1, 2))) ctl(const char *format, ...)
+{
+    char words[512], command[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(words, sizeof words, format, arguments);
+    va_end(arguments);
+    snprintf(command, sizeof command, "LC_ALL=C.UTF-8 %s --run-dir %s %s 2>&1", POLLUXCTL, run_dir, words);
+    FILE *pipe = popen(command, "r");
+    size_t length = fread(output, 1, sizeof output - 1, pipe);
+    output[length] = '\0';
+    return WEXITSTATUS(pclose(pipe));
+}
+
+static void expect(int status, const char *text, const char *words)
+{
+    int got = ctl("%s", words);
+    cr_assert_eq(got, status, "polluxctl %s: exit status %d, not %d:\n%s", words, got, status, output);
+    cr_assert(strstr(output, text), "polluxctl %s does not say '%s' but\n%s", words, text, output);
+}
+
+static json_t *ctl_json(const char *words)
+{
+    json_error_t error;
+    cr_assert_eq(ctl("--json %s", words), 0, "%s", output);
+    json_t *document = json_loads(output, JSON_ALLOW_NUL, &error);
+    cr_assert(document, "%s in\n%s", error.text, output);
+    return document;
+}
+
+static json_int_t dataplane_number(const char *field)
+{
+    json_t *document = ctl_json("show version");
+    json_int_t value = json_integer_value(json_object_get(json_object_get(document, "dataplane"), field));
+    json_decref(document);
+    return value;
+}
+
+/* Ask again and again until the words give this text: for what takes a moment. */
+static void await(const char *text, const char *words)
+{
+    struct timespec pause = {.tv_nsec = 20000000};
+    for (int i = 0; i < 250; i++) {
+        ctl("%s", words);
+        if (strstr(output, text))
+            return;
+        nanosleep(&pause, NULL);
+    }
+    cr_assert_fail("polluxctl %s never says '%s' but\n%s", words, text, output);
+}
+
+static void setup(void)
+{
+    strcpy(run_dir, "/tmp/pollux-ctl-XXXXXX");
+    cr_assert(mkdtemp(run_dir));
+    snprintf(config_file, sizeof config_file, "%s/pollux.yaml", run_dir);
+    write_config("");
+    options = (struct fake_options){.clients = 10};
+    start_control();
+}
+
+static void teardown(void)
+{
+    char path[128];
+    const char *const files[] = {"pollux.yaml", "control.sock", "dataplane.sock"};
+    end_process(&control, SIGKILL);
+    end_process(&dataplane, SIGKILL);
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "%s/%s", run_dir, files[i]);
+        unlink(path);
+    }
+    rmdir(run_dir);
+}
+
+TestSuite(end_to_end, .init = setup, .fini = teardown, .timeout = 60);
+
+static void start_both(void)
+{
+    start_dataplane();
+    expect(0, "", "wait ready --timeout 10");
+}
+
+Test(end_to_end, every_listing_shows_what_the_dataplane_says)
+{
+    start_both();
+    expect(0, "12.3 %", "show runtime");
+    expect(0, "dataplane: running since", "show runtime");
+    expect(0, "198.18.0.1/24, 2001:db8:18::1/64", "show ports");
+    expect(0, "dev-00007", "show clients");
+    expect(0, "*:1883", "show listeners");
+    expect(0, "established", "show connections");
+    expect(0, "sessions", "show census");
+    expect(0, "Publishes received", "show counters");
+    expect(0, "p50 1.0k", "show counters");
+    expect(0, "mqtt.max-packet-size", "show config");
+    expect(0, "pollux.yaml:3", "show config");
+    expect(0, "pollux-control  0.1.0", "show version");
+}
+
+Test(end_to_end, words_may_be_cut_short_and_usage_errors_end_with_2)
+{
+    start_both();
+    expect(0, "dev-00007", "sh cl");
+    expect(2, "it may be connections, counters, config", "sh co");
+    expect(2, "there is no command 'bla'", "bla");
+    expect(2, "there is no command 'bla'; there are runtime, ports", "show bla");
+    expect(2, "needs CLIENT", "kick");
+    expect(2, "a word too many: x", "show ports x");
+    expect(2, "--limit takes a number", "show clients --limit x");
+    expect(2, "FIELD=VALUE", "show clients --filter x");
+    expect(2, "are for lists", "kick a --limit 3");
+    expect(2, "Try: polluxctl --help", "--nonsense");
+    expect(0, "Exit status: 0 done", "--help");
+    expect(0, "polluxctl show clients --sort queued --limit 20", "show clients --help");
+    expect(0, "complete -F _polluxctl polluxctl", "completion bash");
+}
+
+Test(end_to_end, lists_are_filtered_sorted_and_limited)
+{
+    start_both();
+    json_t *document = ctl_json("show clients --sort queued --limit 3");
+    json_t *records = json_object_get(document, "records");
+    cr_assert_eq(json_array_size(records), 3);
+    json_int_t last = INT64_MAX;
+    for (size_t i = 0; i < 3; i++) {
+        json_int_t queued = json_integer_value(json_object_get(json_array_get(records, i), "queued-messages"));
+        cr_assert_leq(queued, last);
+        last = queued;
+    }
+    cr_assert_eq(last, 757, "the third of ten by i * 7919 %% 1000");
+    json_decref(document);
+    expect(0, "dev-00000", "show clients --sort=-queued --limit 1");
+    document = ctl_json("show clients -f state=offline");
+    cr_assert_eq(json_array_size(json_object_get(document, "records")), 2);
+    json_decref(document);
+    document = ctl_json("show clients -f 'id=dev-0000[0-4]' -f 'queued=>700' -f 'worker=0'");
+    cr_assert_eq(json_array_size(json_object_get(document, "records")), 1);
+    json_decref(document);
+    document = ctl_json("show clients --limit 4");
+    cr_assert_eq(json_array_size(json_object_get(document, "records")), 4);
+    json_decref(document);
+    expect(1, "there is no field 'bla'; fields: id, ", "show clients -f bla=1");
+    expect(1, "there is no field 'bla'", "show clients --sort bla");
+    expect(1, "at most 1000", "show clients --sort queued --limit 5000");
+}
+
+Test(end_to_end, many_pages_arrive_whole_and_in_order)
+{
+    options.clients = 3000;
+    start_both();
+    json_t *document = ctl_json("show clients");
+    json_t *records = json_object_get(document, "records");
+    cr_assert_eq(json_array_size(records), 3000);
+    for (size_t i = 2; i < 3000; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "dev-%05zu", i);
+        cr_assert_str_eq(json_string_value(json_object_get(json_array_get(records, i), "id")), id);
+    }
+    json_decref(document);
+}
+
+Test(end_to_end, tables_fit_the_terminal)
+{
+    start_both();
+    char command[512];
+    snprintf(command, sizeof command, "COLUMNS=60 LC_ALL=C.UTF-8 %s --run-dir %s show clients", POLLUXCTL, run_dir);
+    FILE *pipe = popen(command, "r");
+    char line[1024];
+    int lines = 0;
+    while (fgets(line, sizeof line, pipe)) {
+        lines++;
+        cr_assert(strlen(line) <= 61 || strstr(line, "columns more"), "too wide: %s", line);
+    }
+    pclose(pipe);
+    cr_assert_eq(lines, 12);
+}
+
+Test(end_to_end, nothing_from_a_client_reaches_the_terminal_raw)
+{
+    start_both();
+    cr_assert_eq(ctl("show clients"), 0);
+    cr_assert_null(strchr(output, '\x1b'));
+    cr_assert(strstr(output, "?[31m?v1"));
+}
+
+Test(end_to_end, kick_says_whom_it_disconnected)
+{
+    start_both();
+    expect(0, "dev-00004: disconnected", "kick dev-00004");
+    expect(1, "no client 'dev-00004' is connected", "kick dev-00004");
+    expect(0, "disconnected", "kick '#0x1'");
+    expect(1, "no client", "kick nobody");
+}
+
+Test(end_to_end, killed_dataplane_is_reported_and_the_next_one_taken_in)
+{
+    await("dataplane: down since", "show runtime");
+    expect(1, "start pollux-dataplane with the same --run-dir", "show clients");
+    start_both();
+    expect(0, "messages_in", "show counters");
+    end_process(&dataplane, SIGKILL);
+    await("dataplane: down since", "show runtime");
+    expect(1, "the dataplane is down since", "show clients");
+    expect(0, "messages_in", "show counters"); /* the last figures stay */
+    expect(1, "not ready after 0 s", "wait ready --timeout 0");
+    start_both();
+    expect(0, "dev-00007", "show clients");
+    cr_assert_eq(dataplane_number("taken-in"), 2);
+}
+
+Test(end_to_end, killed_control_takes_the_running_dataplane_over)
+{
+    start_both();
+    json_int_t generation = dataplane_number("generation");
+    end_process(&control, SIGKILL);
+    expect(3, "is not any more; start it with: pollux-control --config FILE", "show runtime");
+    start_control();
+    expect(0, "", "wait ready --timeout 10");
+    cr_assert_eq(dataplane_number("generation"), generation, "the dataplane keeps its configuration");
+    expect(0, "dev-00007", "show clients");
+    ctl("show runtime");
+    cr_assert_null(strstr(output, "another configuration"));
+    end_process(&control, SIGKILL);
+    write_config("mqtt: {max-qos: 1}\n");
+    start_control();
+    expect(0, "", "wait ready --timeout 10");
+    expect(0, "It runs another configuration", "show runtime");
+}
+
+Test(end_to_end, sigterm_ends_cleanly_and_a_second_control_is_refused)
+{
+    char path[128];
+    struct stat status;
+    start_both();
+    pid_t first = control;
+    start_control();
+    int code = end_process(&control, 0);
+    cr_assert(WIFEXITED(code) && WEXITSTATUS(code) == 1, "two controls on one run directory");
+    control = first;
+    snprintf(path, sizeof path, "%s/control.sock", run_dir);
+    cr_assert_eq(stat(path, &status), 0);
+    cr_assert_eq(status.st_mode & 0777, 0660);
+    code = end_process(&control, SIGTERM);
+    cr_assert(WIFEXITED(code) && WEXITSTATUS(code) == 0);
+    cr_assert_neq(stat(path, &status), 0, "the socket is removed");
+    expect(3, "is pollux-control running", "show runtime");
+}
+
+Test(end_to_end, a_dataplane_that_refuses_says_why)
+{
+    options.fail = "port lan0: there is no device net_null0";
+    start_dataplane();
+    await("dataplane: failed", "show runtime");
+    expect(0, "there is no device net_null0", "show runtime");
+    expect(1, "there is no device net_null0", "show clients");
+    expect(1, "there is no device net_null0", "wait ready --timeout 0");
+}
+
+Test(end_to_end, another_layout_is_refused_with_advice)
+{
+    options.wrong_layout = 1;
+    start_dataplane();
+    await("install the same version", "show runtime");
+}
+
+Test(end_to_end, a_dataplane_that_does_not_answer_times_out)
+{
+    options.mute = 1;
+    start_both();
+    expect(1, "did not answer within 5 s", "show clients");
+    expect(0, "mqtt.max-qos", "show config"); /* control itself is fine */
+}
+
+Test(end_to_end, corrupt_replies_end_the_link_not_control)
+{
+    options.corrupt_reply = 1;
+    start_both();
+    expect(1, "the dataplane went away before it answered", "show clients");
+    expect(0, "mqtt.max-qos", "show config");
+    await("dataplane: running", "show version");
+}
+
+Test(end_to_end, corrupt_ring_indices_end_the_link_not_control)
+{
+    options.corrupt_index = 1;
+    start_both();
+    ctl("show clients");
+    ctl("show clients");
+    expect(0, "mqtt.max-qos", "show config");
+}
+
+/* ---- the admin socket itself ------------------------------------------------------------------------------------ */
+
+static int admin_connect(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/control.sock", run_dir);
+    struct timespec pause = {.tv_nsec = 20000000};
+    for (int i = 0; i < 250; i++) {
+        if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
+            return fd;
+        nanosleep(&pause, NULL);
+    }
+    cr_assert_fail("control does not listen");
+    return -1;
+}
+
+static void admin_exchange(const char *request, const char *reply)
+{
+    int fd = admin_connect();
+    size_t length = 0;
+    ssize_t size;
+    cr_assert_eq(send(fd, request, strlen(request), MSG_NOSIGNAL), (ssize_t)strlen(request));
+    shutdown(fd, SHUT_WR);
+    while ((size = recv(fd, output + length, sizeof output - 1 - length, 0)) > 0)
+        length += (size_t)size;
+    output[length] = '\0';
+    close(fd);
+    cr_assert(strstr(output, reply), "%s\ngives\n%s", request, output);
+}
+
+Test(end_to_end, bad_requests_get_an_error_and_the_next_one_its_answer)
+{
+    const char *const bad[] = {"x\n",
+                               "[]\n",
+                               "{}\n",
+                               "{\"command\":\"show\"}\n",
+                               "{\"command\":\"show\",\"args\":[1]}\n",
+                               "{\"command\":\"show\",\"args\":[\"config\"],\"filter\":[]}\n",
+                               "{\"command\":\"show\",\"args\":[\"config\"],\"filter\":{\"a\":1}}\n",
+                               "{\"command\":\"show\",\"args\":[\"config\"],\"limit\":-1}\n",
+                               "{\"command\":\"show\",\"args\":[\"config\"],\"limit\":\"x\"}\n",
+                               "{\"command\":\"kick\",\"args\":[]}\n",
+                               "\n",
+                               "{\"command\":\"kick\",\"args\":[\"\"]}\n"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        char both[512];
+        snprintf(both, sizeof both, "%s{\"command\":\"show\",\"args\":[\"version\"]}\n", bad[i]);
+        admin_exchange(both, "{\"error\":");
+        cr_assert(strstr(output, "\"config-file\""), "%s", output);
+    }
+}
+
+Test(end_to_end, an_endless_request_is_cut_off)
+{
+    int fd = admin_connect();
+    static char junk[4096];
+    memset(junk, 'x', sizeof junk);
+    for (int i = 0; i < 100; i++)
+        if (send(fd, junk, sizeof junk, MSG_NOSIGNAL) < 0)
+            break;
+    cr_assert_leq(recv(fd, junk, sizeof junk, 0), 0);
+    close(fd);
+    admin_exchange("{\"command\":\"show\",\"args\":[\"version\"]}\n", "config-file");
+}
+
+Test(end_to_end, readers_that_do_not_read_or_leave_hold_nobody_up)
+{
+    static const char request[] = "{\"command\":\"show\",\"args\":[\"clients\"]}\n";
+    options.clients = 50000;
+    start_both();
+    int slow[4];
+    for (int i = 0; i < 4; i++) {
+        slow[i] = admin_connect();
+        cr_assert_gt(send(slow[i], request, sizeof request - 1, MSG_NOSIGNAL), 0);
+    }
+    expect(0, "dev-00002", "show clients --limit 5");
+    close(slow[0]);
+    close(slow[1]);
+    expect(0, "dev-49999", "show clients --filter id=dev-49999");
+    char *buffer = malloc(1 << 16);
+    ssize_t size, total = 0;
+    shutdown(slow[2], SHUT_WR);
+    while ((size = recv(slow[2], buffer, 1 << 16, 0)) > 0)
+        total += size;
+    cr_assert_gt(total, 50000 * 200, "the slow one gets all of it when it reads");
+    free(buffer);
+    close(slow[2]);
+    close(slow[3]);
+}
+
+Test(end_to_end, more_connections_than_allowed_are_told)
+{
+    int fds[70];
+    for (int i = 0; i < 70; i++)
+        fds[i] = admin_connect();
+    char text[256] = "";
+    cr_assert_gt(recv(fds[69], text, sizeof text - 1, 0), 0);
+    cr_assert(strstr(text, "too many"));
+    for (int i = 0; i < 70; i++)
+        close(fds[i]);
+    await("config-file", "--json show version");
+}
