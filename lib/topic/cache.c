@@ -45,6 +45,8 @@ struct topic_cache {
     uint8_t *hands; /* a set's next way to replace */
     uint32_t set_mask;
     struct topic_cache_stats stats;
+    uint64_t ahead[TOPIC_CACHE_AHEAD]; /* hashes of topics announced, whose entries are to be asked for */
+    uint32_t ahead_next;
     struct topic_name name;
     struct topic_route answer; /* of a match that was not stored */
     struct topic_matches filters;
@@ -198,14 +200,31 @@ static inline bool entry_is_current(const struct topic_cache *cache, const struc
 
 /* ---- matching and storing ---- */
 
+/* The first step for both tables, and the second. */
+static void tables_prefetch(const struct topic_cache *cache, uint64_t hash)
+{
+    topic_subscribers_prefetch(cache->config.subscribers, hash);
+    if (cache->config.shared != NULL) {
+        topic_shared_prefetch(cache->config.shared, hash);
+    }
+}
+
+static void tables_prefetch_entry(const struct topic_cache *cache, uint64_t hash)
+{
+    topic_subscribers_prefetch_entry(cache->config.subscribers, hash);
+    if (cache->config.shared != NULL) {
+        topic_shared_prefetch_entry(cache->config.shared, hash);
+    }
+}
+
 /* Match into the cache's scratch lists. */
 static bool route_match(struct topic_cache *cache, struct topic_route *route)
 {
     cache->filters.count = 0;
     cache->groups.count = 0;
-    if (cache->config.shared != NULL) {
-        topic_shared_prefetch(cache->config.shared, &cache->name);
-    }
+    /* Step by step for both tables, so that memory is waited for twice and not four times. */
+    tables_prefetch(cache, cache->name.hash);
+    tables_prefetch_entry(cache, cache->name.hash);
     if (!topic_subscribers_match(cache->config.subscribers, &cache->name, &cache->filters, &cache->groups)) {
         return false;
     }
@@ -375,6 +394,25 @@ const struct topic_route *topic_cache_route(struct topic_cache *cache, const cha
     }
     cache->stats.misses++;
     return route_miss(cache, topic, length, hash, UINT32_MAX, status);
+}
+
+void topic_cache_announce(struct topic_cache *cache, const char *topic, size_t length)
+{
+    if (length == 0) {
+        return;
+    }
+    uint64_t cached = cache_hash(&cache->config.seed, topic, length);
+    uint32_t first = ((uint32_t)cached & cache->set_mask) * WAYS;
+    for (uint32_t slot = first; slot < first + WAYS; slot++) {
+        if (cache->tags[slot] == hash_tag(cached)) {
+            __builtin_prefetch(&cache->entries[slot]);
+            return;
+        }
+    }
+    uint32_t at = cache->ahead_next++ % TOPIC_CACHE_AHEAD;
+    tables_prefetch_entry(cache, cache->ahead[at]);
+    cache->ahead[at] = topic_hash(&cache->config.seed, topic, length);
+    tables_prefetch(cache, cache->ahead[at]);
 }
 
 void topic_cache_stats(const struct topic_cache *cache, struct topic_cache_stats *stats)

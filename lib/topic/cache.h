@@ -57,6 +57,15 @@ void topic_cache_destroy(struct topic_cache *cache);
 const struct topic_route *topic_cache_route(struct topic_cache *cache, const char *topic, size_t length,
                                             enum topic_status *status);
 
+/*
+ * A hint, for bursts: a message on this topic will be routed a few calls from now. On large routers the tables lie in
+ * memory that takes hundreds of ns to answer; announcing each message of a burst 8 to 16 messages ahead overlaps those
+ * waits. Each call also takes the next step for the topic announced TOPIC_CACHE_AHEAD calls before. Changes no answer,
+ * and costs about 5 ns for a topic that is cached, 40 ns otherwise.
+ */
+#define TOPIC_CACHE_AHEAD 4u
+void topic_cache_announce(struct topic_cache *cache, const char *topic, size_t length);
+
 /* Forget everything, give memory back. */
 void topic_cache_flush(struct topic_cache *cache);
 

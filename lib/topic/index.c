@@ -468,6 +468,15 @@ static bool matches_offer_link(struct topic_matches *matches, const _Atomic(stru
     return matches_offer(matches, atomic_load_explicit(link, memory_order_acquire));
 }
 
+/* Ask memory for the bucket that the step after this one begins with: another branch is walked meanwhile. */
+static void child_prefetch(const struct topic_index *index, const struct topic_node *parent, struct topic_name *name,
+                           unsigned level)
+{
+    if (level < name->levels && atomic_load_explicit(&parent->literals, memory_order_relaxed) != 0) {
+        topic_table_prefetch(&index->nodes, child_hash(parent, topic_name_token(name, level)));
+    }
+}
+
 /* The literal child for a level of the topic. */
 static const struct topic_node *child_for_topic(const struct topic_index *index, const struct topic_node *parent,
                                                 struct topic_name *name, unsigned level)
@@ -508,11 +517,13 @@ static bool match_wildcards(const struct topic_index *index, struct topic_name *
         /* Acquire pairs with the release in child_create, for '+' and for the count of the others. */
         const struct topic_node *plus = atomic_load_explicit(&node->plus, memory_order_acquire);
         if (plus != NULL && wildcards) {
+            child_prefetch(index, plus, name, step.level + 1);
             stack[depth++] = (struct match_step){plus, step.level + 1};
         }
         if (atomic_load_explicit(&node->literals, memory_order_acquire) != 0) {
             const struct topic_node *child = child_for_topic(index, node, name, step.level);
             if (child != NULL) {
+                child_prefetch(index, child, name, step.level + 1);
                 stack[depth++] = (struct match_step){child, step.level + 1};
             }
         }
@@ -523,15 +534,18 @@ static bool match_wildcards(const struct topic_index *index, struct topic_name *
 bool topic_index_match(const struct topic_index *index, struct topic_name *name, struct topic_matches *matches)
 {
     matches->visited = 0;
-    /* The exact bucket travels from memory while the trie is walked. */
-    topic_table_prefetch(&index->exact, name->hash);
     bool complete = match_wildcards(index, name, matches);
     return matches_offer(matches, exact_find(index, name->hash, name->text, name->length)) && complete;
 }
 
-void topic_index_prefetch(const struct topic_index *index, const struct topic_name *name)
+void topic_index_prefetch(const struct topic_index *index, uint64_t hash)
 {
-    topic_table_prefetch(&index->exact, name->hash);
+    topic_table_prefetch(&index->exact, hash);
+}
+
+void topic_index_prefetch_entry(const struct topic_index *index, uint64_t hash)
+{
+    topic_table_prefetch_object(&index->exact, hash);
 }
 
 uint32_t topic_index_count(const struct topic_index *index)
@@ -616,6 +630,7 @@ bool topic_matches_append(struct topic_matches *matches, struct topic_entry *ent
     if (matches->count == matches->capacity && !matches_grow(matches)) {
         return false;
     }
+    __builtin_prefetch(entry);
     matches->entries[matches->count++] = entry;
     return true;
 }

@@ -91,8 +91,13 @@ uint32_t topic_index_retire_max(const struct topic_index *index);
 /* Append every entry whose filter matches. False when `matches` could not grow (what was found so far is in it). */
 bool topic_index_match(const struct topic_index *index, struct topic_name *name, struct topic_matches *matches);
 
-/* Ask memory for what an exact match of this name will read first. For callers with several names at hand. */
-void topic_index_prefetch(const struct topic_index *index, const struct topic_name *name);
+/*
+ * Ask memory for what an exact match of a name with this hash will read: first the bucket, then (once that has come)
+ * the entry. Whoever matches one name in several tables, or several names, runs each step for all of them, so that the
+ * waits overlap.
+ */
+void topic_index_prefetch(const struct topic_index *index, uint64_t hash);
+void topic_index_prefetch_entry(const struct topic_index *index, uint64_t hash);
 
 /* Number of filters, and of those with wildcards. */
 uint32_t topic_index_count(const struct topic_index *index);

@@ -252,10 +252,15 @@ uint64_t topic_shared_generation(const struct topic_shared *table, unsigned stri
     return topic_generations_read(&table->generations, stripe);
 }
 
-void topic_shared_prefetch(const struct topic_shared *table, const struct topic_name *name)
+void topic_shared_prefetch(const struct topic_shared *table, uint64_t hash)
 {
-    topic_index_prefetch(table->filters, name);
-    topic_index_prefetch(table->groups, name);
+    topic_index_prefetch(table->filters, hash);
+    topic_index_prefetch(table->groups, hash);
+}
+
+void topic_shared_prefetch_entry(const struct topic_shared *table, uint64_t hash)
+{
+    topic_index_prefetch_entry(table->filters, hash);
 }
 
 void topic_shared_result_init(struct topic_shared_result *result, struct topic_allocator allocator)

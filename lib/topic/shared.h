@@ -79,7 +79,9 @@ void topic_shared_result_free(struct topic_shared_result *result);
 /* Changes whenever a filter that could match topics of this stripe changes. See generation.h. */
 uint64_t topic_shared_generation(const struct topic_shared *table, unsigned stripe);
 
-void topic_shared_prefetch(const struct topic_shared *table, const struct topic_name *name);
+/* The two steps of topic_index_prefetch. */
+void topic_shared_prefetch(const struct topic_shared *table, uint64_t hash);
+void topic_shared_prefetch_entry(const struct topic_shared *table, uint64_t hash);
 
 /* Number of ordinary filters, and of filters with shared groups. */
 uint32_t topic_shared_count(const struct topic_shared *table);

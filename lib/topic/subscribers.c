@@ -499,7 +499,6 @@ void topic_subscription_describe(const struct topic_subscription *subscription, 
 bool topic_subscribers_match(const struct topic_subscribers *table, struct topic_name *name,
                              struct topic_matches *filters, struct topic_matches *shares)
 {
-    topic_index_prefetch(table->groups, name);
     bool complete = topic_index_match(table->filters, name, filters);
     return topic_index_match(table->groups, name, shares) && complete;
 }
@@ -509,10 +508,15 @@ uint64_t topic_subscribers_generation(const struct topic_subscribers *table, uns
     return topic_generations_read(&table->generations, stripe);
 }
 
-void topic_subscribers_prefetch(const struct topic_subscribers *table, const struct topic_name *name)
+void topic_subscribers_prefetch(const struct topic_subscribers *table, uint64_t hash)
 {
-    topic_index_prefetch(table->filters, name);
-    topic_index_prefetch(table->groups, name);
+    topic_index_prefetch(table->filters, hash);
+    topic_index_prefetch(table->groups, hash);
+}
+
+void topic_subscribers_prefetch_entry(const struct topic_subscribers *table, uint64_t hash)
+{
+    topic_index_prefetch_entry(table->filters, hash);
 }
 
 void topic_subscribers_stats(const struct topic_subscribers *table, struct topic_subscribers_stats *stats)

@@ -157,7 +157,9 @@ bool topic_subscribers_match(const struct topic_subscribers *table, struct topic
  */
 uint64_t topic_subscribers_generation(const struct topic_subscribers *table, unsigned stripe);
 
-void topic_subscribers_prefetch(const struct topic_subscribers *table, const struct topic_name *name);
+/* The two steps of topic_index_prefetch. */
+void topic_subscribers_prefetch(const struct topic_subscribers *table, uint64_t hash);
+void topic_subscribers_prefetch_entry(const struct topic_subscribers *table, uint64_t hash);
 
 struct topic_subscribers_stats {
     uint32_t filters;       /* different filters with ordinary subscribers */

@@ -104,6 +104,20 @@ static inline void topic_table_prefetch(const struct topic_table *table, uint64_
     __builtin_prefetch(topic_table_bucket(table, topic_table_index(hash, buckets)));
 }
 
+/* Ask memory for the objects that a look-up of this hash will compare with; reads the bucket, so prefetch that before.
+ */
+static inline void topic_table_prefetch_object(const struct topic_table *table, uint64_t hash)
+{
+    uint32_t buckets = (uint32_t)atomic_load_explicit(&table->shape, memory_order_acquire);
+    const struct topic_bucket *bucket = topic_table_bucket(table, topic_table_index(hash, buckets));
+    for (unsigned i = 0; bucket != NULL && i < TOPIC_BUCKET_SLOTS; i++) {
+        uint64_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_relaxed);
+        if (slot >> 48 == topic_slot_tag(hash)) {
+            __builtin_prefetch(topic_slot_object(slot));
+        }
+    }
+}
+
 /* The object for which same(object, key) holds, or NULL. Inline, so that `same` is too. */
 static inline __attribute__((always_inline)) void *topic_table_find(const struct topic_table *table, uint64_t hash,
                                                                     bool (*same)(const void *object, const void *key),
