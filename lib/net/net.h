@@ -222,6 +222,7 @@ struct net_census {
     uint64_t connections;
     uint64_t half_open;
     uint64_t time_wait;
+    uint64_t moved; /* flows whose connection lives in another stack (tcp_move.h) */
     uint64_t listeners;
     uint64_t send_mbufs;         /* queued or unacknowledged */
     uint64_t receive_mbufs;      /* in order, not yet consumed */

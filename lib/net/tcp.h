@@ -36,6 +36,7 @@ enum tcp_close_reason {
     TCP_CLOSE_TIMEOUT,         /* retransmissions, keepalive probes or the user timeout gave up */
     TCP_CLOSE_CONNECT_TIMEOUT, /* no answer to an active open */
     TCP_CLOSE_UNREACHABLE,     /* hard ICMP error during an active open, or no route */
+    TCP_CLOSE_MOVED,           /* to another stack: tcp_move.h */
     TCP_CLOSE_REASONS
 };
 
@@ -151,6 +152,9 @@ static inline void tcp_commit(struct tcp_connection *connection, uint32_t length
 /* Copy up to `length` bytes into the send stream. Returns how many; fewer arms the writable callback. */
 size_t tcp_send(struct tcp_connection *connection, const void *data, size_t length);
 
+/* Ask for a writable callback when half of the bound is free, although nothing was refused: for bounds of one's own. */
+void tcp_want_write(struct tcp_connection *connection);
+
 /* The largest length tcp_reserve() can ever grant: one segment. */
 static inline uint32_t tcp_reserve_max(const struct tcp_connection *connection)
 {
@@ -171,6 +175,11 @@ uint32_t tcp_send_room(const struct tcp_connection *connection);
 static inline void *tcp_user(const struct tcp_connection *connection)
 {
     return connection->user;
+}
+
+static inline const struct net_flow *tcp_flow(const struct tcp_connection *connection)
+{
+    return &connection->flow;
 }
 
 static inline void tcp_set_user(struct tcp_connection *connection, void *user)

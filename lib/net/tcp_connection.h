@@ -30,7 +30,7 @@ enum tcp_state {
     TCP_STATE_CLOSE_WAIT,
     TCP_STATE_CLOSING,
     TCP_STATE_LAST_ACK,
-    TCP_STATE_TIME_WAIT, /* only for names: a compact record elsewhere */
+    TCP_STATE_TIME_WAIT, /* finished on the wire (a compact record stands in), but not yet read to the end */
 };
 
 /* Bits of tcp_connection.flags. */
@@ -65,6 +65,7 @@ enum tcp_flag {
     TCP_FLAG_PASSIVE = 1 << 27,
     TCP_FLAG_UNDO = 1 << 28,         /* the last reduction can be undone if it proves spurious */
     TCP_FLAG_PUSH_PENDING = 1 << 29, /* window refused a segment: an override timer runs (RFC 9293 section 3.8.6.2.1) */
+    TCP_FLAG_TIMESTAMP_OLD = 1 << 30, /* idle for so long that TS.Recent may have wrapped (RFC 7323 section 5.5) */
 };
 
 /* Bits of tcp_segment.flags. */
@@ -204,9 +205,9 @@ struct tcp_connection {
     uint16_t out_of_order_count;
     uint16_t receive_count; /* mbufs in the receive queue */
     uint16_t retransmits;
-    uint8_t close_reason; /* enum tcp_close_reason */
-    uint8_t duplicate_threshold;
-    uint32_t send_initial; /* ISS */
+    uint16_t sacked_count; /* segments SACKed */
+    uint8_t close_reason;  /* enum tcp_close_reason */
+    uint8_t ended;         /* closed() was called; freed when no list holds it */
     uint16_t path_mtu;     /* bytes of IP packet */
     uint16_t peer_mss;     /* as offered */
 };

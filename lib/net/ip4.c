@@ -1,0 +1,124 @@
+/* IPv4 (RFC 791, 1122): header checks, header writing. Private to lib/net (stack.h); the stack's thread. */
+#include "lib/net/stack.h"
+
+#include <rte_byteorder.h>
+#include <rte_ip.h>
+
+static bool source_is_sane(const struct net_stack *stack, const struct net_packet *packet, uint32_t source)
+{
+    uint8_t first = (uint8_t)source; /* network byte order: the first byte in memory */
+
+    return source != 0xffffffff && first < 224 && first != 127 && !route_is_local(stack, &packet->flow.remote);
+}
+
+/* Only options that change the way of a packet matter: source routes are refused, the rest is ignored. */
+static bool options_are_harmless(const uint8_t *option, size_t length)
+{
+    while (length > 0 && option[0] != 0) {
+        size_t size = 1;
+        if (option[0] != 1) {
+            if (length < 2 || option[1] < 2 || option[1] > length)
+                return false;
+            if (option[0] == 131 || option[0] == 137)
+                return false;
+            size = option[1];
+        }
+        option += size;
+        length -= size;
+    }
+    return true;
+}
+
+static bool header_checksum_good(const struct net_stack *stack, const struct net_packet *packet,
+                                 const struct rte_ipv4_hdr *header)
+{
+    uint32_t offloads = stack->interfaces[packet->interface].config.offloads;
+    uint64_t state = packet->mbuf->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK;
+
+    if (offloads & NET_OFFLOAD_RX_TRUSTED)
+        return true;
+    if ((offloads & NET_OFFLOAD_RX_CHECKSUM) && state == RTE_MBUF_F_RX_IP_CKSUM_GOOD)
+        return true;
+    return rte_raw_cksum(header, rte_ipv4_hdr_len(header)) == 0xffff;
+}
+
+bool ip4_parse(struct net_stack *stack, struct net_packet *packet)
+{
+    struct rte_mbuf *mbuf = packet->mbuf;
+    const struct rte_ipv4_hdr *header =
+        rte_pktmbuf_mtod_offset(mbuf, const struct rte_ipv4_hdr *, packet->network_offset);
+    uint32_t room = mbuf->data_len - packet->network_offset;
+    uint32_t header_length = 0, total = 0;
+
+    if (room >= sizeof *header) {
+        header_length = rte_ipv4_hdr_len(header);
+        total = rte_be_to_cpu_16(header->total_length);
+    }
+    if (header_length < sizeof *header || header->version_ihl >> 4 != 4 || header_length > room ||
+        total < header_length || total > mbuf->pkt_len - packet->network_offset) {
+        DROP(stack, mbuf, drop_ip4_header);
+        return false;
+    }
+    if (!header_checksum_good(stack, packet, header)) {
+        DROP(stack, mbuf, drop_ip4_checksum);
+        return false;
+    }
+    packet->flow.remote = net_address_ip4(header->src_addr);
+    packet->flow.local = net_address_ip4(header->dst_addr);
+    if (!interface_has_address(stack, packet->interface, &packet->flow.local)) {
+        DROP(stack, mbuf, drop_ip4_not_for_us);
+        return false;
+    }
+    if (!source_is_sane(stack, packet, header->src_addr)) {
+        DROP(stack, mbuf, drop_ip4_source);
+        return false;
+    }
+    if (header_length > sizeof *header &&
+        !options_are_harmless((const uint8_t *)(header + 1), header_length - sizeof *header)) {
+        DROP(stack, mbuf, drop_ip4_source_route);
+        return false;
+    }
+    COUNT(stack, ip4_received);
+    packet->protocol = header->next_proto_id;
+    packet->congestion = header->type_of_service & 3;
+    packet->transport_offset = (uint16_t)(packet->network_offset + header_length);
+    packet->transport_length = (uint16_t)(total - header_length);
+    if (header->fragment_offset & rte_cpu_to_be_16(RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)) {
+        COUNT(stack, fragments_received);
+        return reassembly_input(stack, packet);
+    }
+    return true;
+}
+
+void ip4_header_write(struct net_stack *stack, uint8_t *bytes, const struct net_flow *flow, uint8_t protocol,
+                      uint8_t congestion, uint16_t payload_length)
+{
+    struct rte_ipv4_hdr *header = (struct rte_ipv4_hdr *)bytes;
+
+    header->version_ihl = 0x45;
+    header->type_of_service = congestion;
+    header->total_length = rte_cpu_to_be_16((uint16_t)(sizeof *header + payload_length));
+    header->packet_id = rte_cpu_to_be_16(stack->ip4_identifier++);
+    header->fragment_offset = rte_cpu_to_be_16(RTE_IPV4_HDR_DF_FLAG);
+    header->time_to_live = 64;
+    header->next_proto_id = protocol;
+    header->hdr_checksum = 0;
+    header->src_addr = flow->local.words[3];
+    header->dst_addr = flow->remote.words[3];
+}
+
+void ip_output(struct net_stack *stack, const struct net_flow *flow, uint8_t protocol, uint8_t congestion,
+               uint32_t neighbour, struct rte_mbuf *mbuf)
+{
+    uint16_t length = (uint16_t)mbuf->pkt_len;
+
+    if (net_address_is_ip4(&flow->remote)) {
+        struct rte_ipv4_hdr *header = (struct rte_ipv4_hdr *)rte_pktmbuf_prepend(mbuf, sizeof *header);
+        ip4_header_write(stack, (uint8_t *)header, flow, protocol, congestion, length);
+        header->hdr_checksum = rte_ipv4_cksum(header);
+    } else {
+        uint8_t *header = (uint8_t *)rte_pktmbuf_prepend(mbuf, sizeof(struct rte_ipv6_hdr));
+        ip6_header_write(header, flow, protocol, congestion, 64, length);
+    }
+    neighbour_output(stack, neighbour, mbuf);
+}

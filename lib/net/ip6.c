@@ -1,0 +1,99 @@
+/* IPv6 (RFC 8200): header and extension header checks, header writing. Private to lib/net (stack.h); the stack's
+ * thread. */
+#include "lib/net/stack.h"
+
+#include <netinet/in.h>
+#include <rte_byteorder.h>
+#include <rte_ip.h>
+
+enum { EXTENSIONS_MAX = 4, EXTENSION_HOP = 0, EXTENSION_ROUTING = 43, EXTENSION_DESTINATION = 60 };
+
+/*
+ * Skip hop-by-hop, destination and (exhausted) routing headers. Returns the offset of what follows and sets *next; 0
+ * when the chain is malformed, too long or of a kind that is not supported (fragments, AH).
+ */
+static uint32_t extensions_skip(const struct rte_mbuf *mbuf, uint32_t offset, uint8_t *next)
+{
+    for (int i = 0; i < EXTENSIONS_MAX; i++) {
+        if (*next != EXTENSION_HOP && *next != EXTENSION_ROUTING && *next != EXTENSION_DESTINATION)
+            return offset;
+        const uint8_t *extension = rte_pktmbuf_mtod_offset(mbuf, const uint8_t *, offset);
+        if (offset + 8 > mbuf->data_len)
+            return 0;
+        if (*next == EXTENSION_ROUTING && extension[3] != 0)
+            return 0;
+        *next = extension[0];
+        offset += 8u + 8u * extension[1];
+        if (offset > mbuf->data_len)
+            return 0;
+    }
+    return 0;
+}
+
+static bool destination_is_ours(const struct net_stack *stack, const struct net_packet *packet)
+{
+    const struct net_address *local = &packet->flow.local;
+    static const uint8_t solicited[13] = {0xff, 0x02, [11] = 0x01, [12] = 0xff};
+
+    if (interface_has_address(stack, packet->interface, local))
+        return true;
+    if (local->bytes[0] != 0xff)
+        return false;
+    /* All nodes, or a solicited-node group: only neighbour discovery and echo come by multicast. */
+    if (memcmp(local->bytes, solicited, sizeof solicited) == 0)
+        return true;
+    return local->bytes[1] == 0x02 && local->words[1] == 0 && local->words[2] == 0 &&
+           local->words[3] == rte_cpu_to_be_32(1);
+}
+
+bool ip6_parse(struct net_stack *stack, struct net_packet *packet)
+{
+    struct rte_mbuf *mbuf = packet->mbuf;
+    const struct rte_ipv6_hdr *header =
+        rte_pktmbuf_mtod_offset(mbuf, const struct rte_ipv6_hdr *, packet->network_offset);
+    uint32_t room = mbuf->data_len - packet->network_offset;
+    uint32_t payload;
+
+    if (room < sizeof *header || (header->vtc_flow & rte_cpu_to_be_32(0xf0000000)) != rte_cpu_to_be_32(0x60000000) ||
+        (payload = rte_be_to_cpu_16(header->payload_len)) + sizeof *header > mbuf->pkt_len - packet->network_offset) {
+        DROP(stack, mbuf, drop_ip6_header);
+        return false;
+    }
+    packet->flow.remote = net_address_ip6(header->src_addr);
+    packet->flow.local = net_address_ip6(header->dst_addr);
+    if (!destination_is_ours(stack, packet)) {
+        DROP(stack, mbuf, drop_ip6_not_for_us);
+        return false;
+    }
+    if (header->src_addr[0] == 0xff || net_address_is_ip4(&packet->flow.remote) ||
+        route_is_local(stack, &packet->flow.remote)) {
+        DROP(stack, mbuf, drop_ip6_source);
+        return false;
+    }
+    uint8_t next = header->proto;
+    uint32_t start = packet->network_offset + (uint32_t)sizeof *header;
+    uint32_t offset = extensions_skip(mbuf, start, &next);
+    if (offset == 0 || offset - start > payload) {
+        DROP(stack, mbuf, drop_ip6_extension);
+        return false;
+    }
+    COUNT(stack, ip6_received);
+    packet->protocol = next;
+    packet->congestion = (rte_be_to_cpu_32(header->vtc_flow) >> 20) & 3;
+    packet->transport_offset = (uint16_t)offset;
+    packet->transport_length = (uint16_t)(payload - (offset - start));
+    return true;
+}
+
+void ip6_header_write(uint8_t *bytes, const struct net_flow *flow, uint8_t protocol, uint8_t congestion, uint8_t hops,
+                      uint16_t payload_length)
+{
+    struct rte_ipv6_hdr *header = (struct rte_ipv6_hdr *)bytes;
+
+    header->vtc_flow = rte_cpu_to_be_32(0x60000000u | (uint32_t)congestion << 20);
+    header->payload_len = rte_cpu_to_be_16(payload_length);
+    header->proto = protocol;
+    header->hop_limits = hops;
+    memcpy(header->src_addr, flow->local.bytes, 16);
+    memcpy(header->dst_addr, flow->remote.bytes, 16);
+}

@@ -1,0 +1,256 @@
+/*
+ * Neighbours: next-hop address -> hardware address, for ARP and neighbour discovery alike (states after RFC 4861
+ * section 7.3.2). Private to lib/net (stack.h); the stack's thread.
+ *
+ * Entries are found by a chained hash; connections keep the index and count as references, so that a packet of an open
+ * connection costs no lookup. Packets to an unresolved neighbour wait in a bounded queue, oldest out first.
+ */
+#include "lib/net/hash.h"
+#include "lib/net/stack.h"
+
+#include <rte_ether.h>
+
+enum {
+    NEIGHBOUR_PROBES = 4,
+    NEIGHBOUR_RETRY_US = 1000 * 1000,
+    NEIGHBOUR_REACHABLE_US = 60 * 1000 * 1000,
+};
+
+static uint32_t bucket_of(const struct net_stack *stack, unsigned interface, const struct net_address *address)
+{
+    uint64_t words[2];
+
+    memcpy(words, address, 16);
+    return (uint32_t)hash_fold(words[0] ^ stack->config.seed[0] ^ interface, words[1] ^ stack->config.seed[1]) &
+           stack->neighbour_mask;
+}
+
+static struct neighbour *neighbour_find(struct net_stack *stack, unsigned interface, const struct net_address *address)
+{
+    uint32_t next = stack->neighbour_buckets[bucket_of(stack, interface, address)];
+
+    while (next) {
+        struct neighbour *entry = &stack->neighbours[next - 1];
+        if (entry->interface == interface && net_address_equal(&entry->address, address))
+            return entry;
+        next = entry->hash_next;
+    }
+    return NULL;
+}
+
+static struct rte_mbuf **queue_of(struct net_stack *stack, const struct neighbour *entry)
+{
+    return &stack->neighbour_queues[(size_t)(entry - stack->neighbours) * stack->config.neighbour_queue];
+}
+
+static struct rte_mbuf *queue_pop(struct net_stack *stack, struct neighbour *entry)
+{
+    struct rte_mbuf *mbuf = queue_of(stack, entry)[entry->queue_head];
+
+    entry->queue_head = (uint8_t)(entry->queue_head + 1u == stack->config.neighbour_queue ? 0 : entry->queue_head + 1);
+    entry->queue_count--;
+    stack->census.neighbour_mbufs--;
+    return mbuf;
+}
+
+static void queue_drop(struct net_stack *stack, struct neighbour *entry)
+{
+    while (entry->queue_count)
+        DROP(stack, queue_pop(stack, entry), drop_neighbour_unresolved);
+}
+
+static void queue_push(struct net_stack *stack, struct neighbour *entry, struct rte_mbuf *mbuf)
+{
+    uint32_t size = stack->config.neighbour_queue, at;
+
+    if (entry->queue_count == size)
+        DROP(stack, queue_pop(stack, entry), drop_neighbour_queue_full);
+    at = entry->queue_head + (uint32_t)entry->queue_count;
+    queue_of(stack, entry)[at >= size ? at - size : at] = mbuf;
+    entry->queue_count++;
+    stack->census.neighbour_mbufs++;
+}
+
+static void neighbour_remove(struct net_stack *stack, struct neighbour *entry)
+{
+    uint32_t *link = &stack->neighbour_buckets[bucket_of(stack, entry->interface, &entry->address)];
+    uint32_t self = (uint32_t)(entry - stack->neighbours) + 1;
+
+    while (*link != self)
+        link = &stack->neighbours[*link - 1].hash_next;
+    *link = entry->hash_next;
+    queue_drop(stack, entry);
+    if (entry->state == NEIGHBOUR_INCOMPLETE || entry->state == NEIGHBOUR_PROBE)
+        stack->neighbours_incomplete--;
+    entry->state = NEIGHBOUR_FREE;
+}
+
+/* A free entry, or the one unused for longest that no connection refers to. Only new neighbours pay for the walk. */
+static struct neighbour *entry_take(struct net_stack *stack)
+{
+    struct neighbour *oldest = NULL;
+
+    for (uint32_t i = 0; i < stack->config.max_neighbours; i++) {
+        struct neighbour *entry = &stack->neighbours[i];
+        if (entry->state == NEIGHBOUR_FREE)
+            return entry;
+        if (entry->references == 0 && (!oldest || (int32_t)(entry->used_at - oldest->used_at) < 0))
+            oldest = entry;
+    }
+    if (!oldest) {
+        COUNT(stack, drop_neighbour_table_full);
+        return NULL;
+    }
+    COUNT(stack, neighbour_evictions);
+    neighbour_remove(stack, oldest);
+    return oldest;
+}
+
+static struct neighbour *neighbour_create(struct net_stack *stack, unsigned interface,
+                                          const struct net_address *address)
+{
+    struct neighbour *entry = entry_take(stack);
+
+    if (!entry)
+        return NULL;
+    uint32_t *bucket = &stack->neighbour_buckets[bucket_of(stack, interface, address)];
+    memset(entry, 0, sizeof *entry);
+    entry->address = *address;
+    entry->interface = (uint8_t)interface;
+    entry->state = NEIGHBOUR_STALE; /* nothing known, nothing asked: the first packet asks */
+    entry->used_at = stack->tick;
+    entry->hash_next = *bucket;
+    *bucket = (uint32_t)(entry - stack->neighbours) + 1;
+    return entry;
+}
+
+int neighbour_get(struct net_stack *stack, unsigned interface, const struct net_address *address)
+{
+    struct neighbour *entry = neighbour_find(stack, interface, address);
+
+    if (!entry)
+        entry = neighbour_create(stack, interface, address);
+    return entry ? (int)(entry - stack->neighbours) : NET_NONE;
+}
+
+int neighbour_toward(struct net_stack *stack, const struct net_address *destination, unsigned *interface)
+{
+    const struct net_route *route = route_find(stack, destination);
+
+    if (!route) {
+        COUNT(stack, drop_no_route);
+        return NET_NONE;
+    }
+    *interface = route->interface;
+    return neighbour_get(stack, route->interface, net_address_is_any(&route->gateway) ? destination : &route->gateway);
+}
+
+static bool mac_known(const struct neighbour *entry)
+{
+    return (entry->mac[0] | entry->mac[1] | entry->mac[2] | entry->mac[3] | entry->mac[4] | entry->mac[5]) != 0;
+}
+
+static void neighbour_ask(struct net_stack *stack, struct neighbour *entry)
+{
+    const uint8_t *mac = mac_known(entry) && entry->probes < NEIGHBOUR_PROBES / 2 ? entry->mac : NULL;
+
+    entry->changed_at = stack->tick;
+    entry->probes++;
+    if (net_address_is_ip4(&entry->address))
+        arp_request(stack, entry->interface, &entry->address, mac);
+    else
+        ndp_solicit(stack, entry->interface, &entry->address, mac);
+}
+
+static uint16_t ether_type(const struct neighbour *entry)
+{
+    return net_address_is_ip4(&entry->address) ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6;
+}
+
+static bool older_than(const struct net_stack *stack, uint32_t tick, uint32_t us)
+{
+    return stack->tick - tick > us >> TIMER_TICK_SHIFT;
+}
+
+/* Anything but "reachable and fresh". */
+static void output_slow(struct net_stack *stack, struct neighbour *entry, struct rte_mbuf *mbuf)
+{
+    if (mac_known(entry)) { /* stale: use it, and ask whether it still holds */
+        if (entry->state != NEIGHBOUR_PROBE) {
+            entry->state = NEIGHBOUR_PROBE;
+            entry->probes = 0;
+            neighbour_ask(stack, entry);
+            stack->neighbours_incomplete++;
+            stack_need_housekeeping(stack);
+        }
+        ethernet_output(stack, entry->interface, mbuf, entry->mac, ether_type(entry));
+        return;
+    }
+    queue_push(stack, entry, mbuf);
+    if (entry->state != NEIGHBOUR_INCOMPLETE) {
+        entry->state = NEIGHBOUR_INCOMPLETE;
+        entry->probes = 0;
+        stack->neighbours_incomplete++;
+        neighbour_ask(stack, entry);
+        stack_need_housekeeping(stack);
+    }
+}
+
+void neighbour_output(struct net_stack *stack, uint32_t neighbour, struct rte_mbuf *mbuf)
+{
+    struct neighbour *entry = &stack->neighbours[neighbour];
+
+    entry->used_at = stack->tick;
+    if (__builtin_expect(
+            entry->state == NEIGHBOUR_REACHABLE && !older_than(stack, entry->changed_at, NEIGHBOUR_REACHABLE_US), 1))
+        ethernet_output(stack, entry->interface, mbuf, entry->mac, ether_type(entry));
+    else
+        output_slow(stack, entry, mbuf);
+}
+
+void neighbour_learn(struct net_stack *stack, unsigned interface, const struct net_address *address,
+                     const uint8_t mac[6], bool create)
+{
+    struct neighbour *entry = neighbour_find(stack, interface, address);
+
+    if (!entry && create)
+        entry = neighbour_create(stack, interface, address);
+    if (!entry)
+        return;
+    if (entry->state == NEIGHBOUR_INCOMPLETE || entry->state == NEIGHBOUR_PROBE)
+        stack->neighbours_incomplete--;
+    memcpy(entry->mac, mac, 6);
+    entry->state = NEIGHBOUR_REACHABLE;
+    entry->changed_at = stack->tick;
+    entry->probes = 0;
+    while (entry->queue_count)
+        ethernet_output(stack, interface, queue_pop(stack, entry), entry->mac, ether_type(entry));
+}
+
+/* Ask again, or give up: the packets are dropped, TCP will send them again and so start the next round. */
+void neighbour_housekeeping(struct net_stack *stack)
+{
+    if (stack->neighbours_incomplete == 0)
+        return;
+    for (uint32_t i = 0; i < stack->config.max_neighbours; i++) {
+        struct neighbour *entry = &stack->neighbours[i];
+        if ((entry->state != NEIGHBOUR_INCOMPLETE && entry->state != NEIGHBOUR_PROBE) ||
+            !older_than(stack, entry->changed_at, NEIGHBOUR_RETRY_US))
+            continue;
+        if (entry->probes < NEIGHBOUR_PROBES) {
+            neighbour_ask(stack, entry);
+            continue;
+        }
+        stack->neighbours_incomplete--;
+        entry->state = NEIGHBOUR_STALE;
+        memset(entry->mac, 0, 6);
+        queue_drop(stack, entry);
+    }
+}
+
+void neighbour_destroy(struct net_stack *stack)
+{
+    for (uint32_t i = 0; i < stack->config.max_neighbours; i++)
+        if (stack->neighbours[i].state != NEIGHBOUR_FREE)
+            queue_drop(stack, &stack->neighbours[i]);
+}

@@ -1,0 +1,189 @@
+/*
+ * IPv4 fragments (RFC 791, 815; overlaps refused as in RFC 5722). Private to lib/net (stack.h); the stack's thread.
+ *
+ * Bounds: config.max_reassembly packets at a time, FRAGMENTS_MAX pieces each, REASSEMBLY_US of patience. A complete
+ * packet is the chain of its fragments' mbufs, first one with the headers: nothing is copied.
+ */
+#include "lib/net/stack.h"
+
+#include <rte_byteorder.h>
+#include <rte_ip.h>
+
+enum { FRAGMENTS_MAX = 16, REASSEMBLY_US = 5 * 1000 * 1000 };
+
+struct fragment {
+    struct rte_mbuf *mbuf; /* data starts at the IP header for offset 0, at the payload otherwise */
+    uint16_t start;
+    uint16_t end;
+};
+
+struct reassembly {
+    struct net_address remote;
+    struct net_address local;
+    uint16_t identifier;
+    uint8_t protocol;
+    uint8_t count; /* 0: free */
+    bool last_seen;
+    uint16_t total;
+    uint32_t started_at;                      /* tick */
+    struct fragment fragments[FRAGMENTS_MAX]; /* by start */
+};
+
+size_t reassembly_bytes(uint32_t count)
+{
+    return count * sizeof(struct reassembly);
+}
+
+static void reassembly_drop(struct net_stack *stack, struct reassembly *entry)
+{
+    for (unsigned i = 0; i < entry->count; i++)
+        rte_pktmbuf_free(entry->fragments[i].mbuf);
+    stack->census.reassembly_mbufs -= entry->count;
+    entry->count = 0;
+}
+
+static struct reassembly *reassembly_find(struct net_stack *stack, const struct net_packet *packet, uint16_t identifier)
+{
+    struct reassembly *oldest = NULL, *free = NULL;
+
+    for (uint32_t i = 0; i < stack->config.max_reassembly; i++) {
+        struct reassembly *entry = &stack->reassemblies[i];
+        if (entry->count == 0) {
+            free = entry;
+            continue;
+        }
+        if (entry->identifier == identifier && entry->protocol == packet->protocol &&
+            net_address_equal(&entry->remote, &packet->flow.remote) &&
+            net_address_equal(&entry->local, &packet->flow.local))
+            return entry;
+        if (!oldest || (int32_t)(entry->started_at - oldest->started_at) < 0)
+            oldest = entry;
+    }
+    if (!free && oldest) {
+        COUNT_ADD(stack, drop_fragment_full, oldest->count);
+        reassembly_drop(stack, oldest);
+        free = oldest;
+    }
+    if (free)
+        *free = (struct reassembly){.remote = packet->flow.remote,
+                                    .local = packet->flow.local,
+                                    .identifier = identifier,
+                                    .protocol = packet->protocol,
+                                    .started_at = stack->tick};
+    return free;
+}
+
+/* Insert by offset; false: overlap, inconsistent end or too many pieces. */
+static bool fragment_insert(struct reassembly *entry, struct fragment fragment, bool more)
+{
+    unsigned at = entry->count;
+
+    if (entry->count == FRAGMENTS_MAX || (entry->last_seen && fragment.end > entry->total))
+        return false;
+    while (at > 0 && entry->fragments[at - 1].start > fragment.start)
+        at--;
+    if (at > 0 && entry->fragments[at - 1].end > fragment.start)
+        return false;
+    if (at < entry->count && entry->fragments[at].start < fragment.end)
+        return false;
+    if (!more) {
+        if (entry->last_seen || at != entry->count)
+            return false;
+        entry->last_seen = true;
+        entry->total = fragment.end;
+    }
+    memmove(&entry->fragments[at + 1], &entry->fragments[at], (entry->count - at) * sizeof(struct fragment));
+    entry->fragments[at] = fragment;
+    entry->count++;
+    return true;
+}
+
+static bool reassembly_complete(const struct reassembly *entry)
+{
+    uint32_t next = 0;
+
+    for (unsigned i = 0; i < entry->count; i++) {
+        if (entry->fragments[i].start != next)
+            return false;
+        next = entry->fragments[i].end;
+    }
+    return entry->last_seen && next == entry->total;
+}
+
+static bool reassembly_finish(struct net_stack *stack, struct reassembly *entry, struct net_packet *packet)
+{
+    struct rte_mbuf *head = entry->fragments[0].mbuf, *tail = rte_pktmbuf_lastseg(head);
+
+    for (unsigned i = 1; i < entry->count; i++) {
+        struct rte_mbuf *mbuf = entry->fragments[i].mbuf;
+        tail->next = mbuf;
+        tail = rte_pktmbuf_lastseg(mbuf);
+        head->nb_segs = (uint16_t)(head->nb_segs + mbuf->nb_segs);
+        head->pkt_len += mbuf->pkt_len;
+    }
+    stack->census.reassembly_mbufs -= entry->count;
+    entry->count = 0;
+    COUNT(stack, fragments_reassembled);
+    head->ol_flags = 0; /* hardware saw fragments: the checksum is ours to verify */
+    struct rte_ipv4_hdr *header = rte_pktmbuf_mtod_offset(head, struct rte_ipv4_hdr *, packet->network_offset);
+    header->fragment_offset = 0;
+    header->total_length = rte_cpu_to_be_16((uint16_t)(entry->total + rte_ipv4_hdr_len(header)));
+    header->hdr_checksum = 0;
+    header->hdr_checksum = rte_ipv4_cksum(header);
+    packet->mbuf = head;
+    packet->transport_offset = (uint16_t)(packet->network_offset + rte_ipv4_hdr_len(header));
+    packet->transport_length = entry->total;
+    return true;
+}
+
+bool reassembly_input(struct net_stack *stack, struct net_packet *packet)
+{
+    struct rte_mbuf *mbuf = packet->mbuf;
+    const struct rte_ipv4_hdr *header =
+        rte_pktmbuf_mtod_offset(mbuf, const struct rte_ipv4_hdr *, packet->network_offset);
+    uint16_t field = rte_be_to_cpu_16(header->fragment_offset);
+    bool more = field & RTE_IPV4_HDR_MF_FLAG;
+    uint32_t start = (field & RTE_IPV4_HDR_OFFSET_MASK) * 8u, end = start + packet->transport_length;
+    uint16_t identifier = header->packet_id;
+
+    if (mbuf->nb_segs != 1 || packet->transport_length == 0 || (more && packet->transport_length % 8) || end > 65515) {
+        DROP(stack, mbuf, drop_fragment_malformed);
+        return false;
+    }
+    struct reassembly *entry = reassembly_find(stack, packet, identifier);
+    if (!entry) {
+        DROP(stack, mbuf, drop_fragment_full);
+        return false;
+    }
+    rte_pktmbuf_trim(mbuf, (uint16_t)(mbuf->pkt_len - packet->transport_offset - packet->transport_length));
+    if (start > 0)
+        rte_pktmbuf_adj(mbuf, packet->transport_offset);
+    if (!fragment_insert(entry, (struct fragment){mbuf, (uint16_t)start, (uint16_t)end}, more)) {
+        COUNT_ADD(stack, drop_fragment_malformed, entry->count + 1u);
+        reassembly_drop(stack, entry);
+        rte_pktmbuf_free(mbuf);
+        return false;
+    }
+    stack->census.reassembly_mbufs++;
+    stack_need_housekeeping(stack);
+    return reassembly_complete(entry) && reassembly_finish(stack, entry, packet);
+}
+
+void reassembly_housekeeping(struct net_stack *stack)
+{
+    if (stack->census.reassembly_mbufs == 0)
+        return;
+    for (uint32_t i = 0; i < stack->config.max_reassembly; i++) {
+        struct reassembly *entry = &stack->reassemblies[i];
+        if (entry->count == 0 || stack->tick - entry->started_at < REASSEMBLY_US >> TIMER_TICK_SHIFT)
+            continue;
+        COUNT_ADD(stack, drop_fragment_timeout, entry->count);
+        reassembly_drop(stack, entry);
+    }
+}
+
+void reassembly_destroy(struct net_stack *stack)
+{
+    for (uint32_t i = 0; i < stack->config.max_reassembly; i++)
+        reassembly_drop(stack, &stack->reassemblies[i]);
+}

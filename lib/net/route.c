@@ -1,0 +1,85 @@
+/*
+ * Routes and own addresses: small tables made at creation and never changed, searched linearly (a worker has a handful;
+ * connections look up once, when they are opened). Private to lib/net (stack.h).
+ */
+#include "lib/net/stack.h"
+
+static unsigned prefix_bits(const struct net_prefix *prefix)
+{
+    return prefix->length + (net_address_is_ip4(&prefix->address) ? 96u : 0u);
+}
+
+static void route_add(struct net_stack *stack, struct net_prefix prefix, struct net_address gateway, unsigned interface)
+{
+    struct net_route *route = &stack->routes[stack->route_count++];
+
+    *route = (struct net_route){prefix, gateway, (uint8_t)interface, (uint8_t)prefix_bits(&prefix)};
+}
+
+bool route_table_build(struct net_stack *stack)
+{
+    const struct net_config *config = &stack->config;
+
+    for (unsigned i = 0; i < config->interface_count; i++) {
+        const struct net_interface_config *interface = &config->interfaces[i];
+        for (unsigned a = 0; a < interface->address_count; a++)
+            route_add(stack, interface->addresses[a], NET_ADDRESS_ANY, i);
+        if (!net_address_is_any(&interface->gateway4))
+            route_add(stack, (struct net_prefix){net_address_ip4(0), 0}, interface->gateway4, i);
+        if (!net_address_is_any(&interface->gateway6))
+            route_add(stack, (struct net_prefix){NET_ADDRESS_ANY, 0}, interface->gateway6, i);
+    }
+    for (unsigned i = 0; i < config->route_count; i++) {
+        const struct net_route_config *route = &config->routes[i];
+        if (route->interface >= config->interface_count)
+            return false;
+        route_add(stack, route->prefix, route->gateway, route->interface);
+    }
+    return true;
+}
+
+const struct net_route *route_find(const struct net_stack *stack, const struct net_address *destination)
+{
+    const struct net_route *best = NULL;
+
+    for (unsigned i = 0; i < stack->route_count; i++) {
+        const struct net_route *route = &stack->routes[i];
+        if ((!best || route->bits > best->bits) && net_prefix_contains(&route->prefix, destination))
+            best = route;
+    }
+    return best;
+}
+
+const struct net_address *route_source(const struct net_stack *stack, unsigned index,
+                                       const struct net_address *destination)
+{
+    const struct net_interface_config *interface = &stack->interfaces[index].config;
+    const struct net_address *found = NULL;
+
+    for (unsigned a = 0; a < interface->address_count; a++) {
+        const struct net_prefix *prefix = &interface->addresses[a];
+        if (net_prefix_contains(prefix, destination))
+            return &prefix->address;
+        if (!found && net_address_is_ip4(&prefix->address) == net_address_is_ip4(destination))
+            found = &prefix->address;
+    }
+    return found;
+}
+
+bool interface_has_address(const struct net_stack *stack, unsigned index, const struct net_address *address)
+{
+    const struct net_interface_config *interface = &stack->interfaces[index].config;
+
+    for (unsigned a = 0; a < interface->address_count; a++)
+        if (net_address_equal(&interface->addresses[a].address, address))
+            return true;
+    return false;
+}
+
+bool route_is_local(const struct net_stack *stack, const struct net_address *address)
+{
+    for (unsigned i = 0; i < stack->config.interface_count; i++)
+        if (interface_has_address(stack, i, address))
+            return true;
+    return false;
+}

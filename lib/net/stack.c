@@ -1,0 +1,477 @@
+/*
+ * The stack: creation, the calls of a poll iteration, the lists of connections with work. Interface: net.h.
+ * Thread: the worker's. Memory: one mapping made in net_stack_create().
+ */
+#include "lib/net/stack.h"
+
+#include "lib/net/tcp_internal.h"
+
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+/* The key of Microsoft's RSS specification: what most ports are programmed with. */
+static const uint8_t rss_key_default[NET_RSS_KEY_BYTES] = {0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67,
+                                                           0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb,
+                                                           0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30,
+                                                           0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa};
+
+const struct net_counter_text net_counter_texts[NET_COUNTERS] = {
+#define NET_COUNTER(name, unit, help) [NET_COUNTER_##name] = {#name, unit, help},
+#include "lib/net/counters.def"
+#undef NET_COUNTER
+};
+
+void net_config_defaults(struct net_config *config)
+{
+    *config = (struct net_config){
+        .workers = 1,
+        .max_connections = 16384,
+        .max_listeners = 64,
+        .max_half_open = 4096,
+        .max_time_wait = 16384,
+        .max_neighbours = 1024,
+        .neighbour_queue = 16,
+        .max_reassembly = 64,
+        .send_buffer = 256 * 1024,
+        .receive_buffer = 256 * 1024,
+        .challenge_acks = 1000,
+        .delayed_ack_us = 5 * 1000,
+        .rto_min_us = 200 * 1000,
+        .keepalive_idle_us = UINT64_C(7200) * 1000 * 1000,
+        .keepalive_interval_us = 75 * 1000 * 1000,
+        .keepalive_probes = 9,
+        .time_wait_us = 60 * 1000 * 1000,
+        .fin_wait_us = 60 * 1000 * 1000,
+        .user_timeout_us = 180 * 1000 * 1000,
+        .syn_retries = 6,
+        .syn_ack_retries = 5,
+    };
+    memcpy(config->rss_key, rss_key_default, sizeof rss_key_default);
+}
+
+/* One walk over the tables: with `base` NULL it only measures. Every table starts on a cache line. */
+static void *arena_take(uint8_t *base, size_t *used, size_t bytes)
+{
+    void *at = base ? base + *used : NULL;
+
+    *used += (bytes + 63) & ~(size_t)63;
+    return at;
+}
+
+static uint32_t neighbour_bucket_count(uint32_t neighbours)
+{
+    uint32_t buckets = 64;
+
+    while (buckets < neighbours)
+        buckets *= 2;
+    return buckets;
+}
+
+static uint32_t flow_slot_count(const struct net_config *config)
+{
+    return flow_table_slots(2 * (uint64_t)config->max_connections + config->max_half_open + config->max_time_wait);
+}
+
+static size_t arena_layout(struct net_stack *stack, const struct net_config *config, uint8_t *base)
+{
+    struct net_stack scratch;
+    size_t used = 0;
+
+    if (!stack)
+        stack = &scratch;
+    stack->connections = arena_take(base, &used, config->max_connections * sizeof(struct tcp_connection));
+    stack->flows.slots = arena_take(base, &used, flow_slot_count(config) * sizeof(struct flow_slot));
+    stack->half_opens = arena_take(base, &used, config->max_half_open * sizeof(struct tcp_half_open));
+    stack->time_waits = arena_take(base, &used, config->max_time_wait * sizeof(struct tcp_time_wait));
+    stack->moved_flows = arena_take(base, &used, config->max_connections * sizeof(struct tcp_moved_flow));
+    stack->listeners = arena_take(base, &used, config->max_listeners * sizeof(struct tcp_listener));
+    stack->neighbours = arena_take(base, &used, config->max_neighbours * sizeof(struct neighbour));
+    stack->neighbour_buckets =
+        arena_take(base, &used, neighbour_bucket_count(config->max_neighbours) * sizeof(uint32_t));
+    stack->neighbour_queues =
+        arena_take(base, &used, (size_t)config->max_neighbours * config->neighbour_queue * sizeof(struct rte_mbuf *));
+    stack->reassemblies = arena_take(base, &used, reassembly_bytes(config->max_reassembly));
+    return used;
+}
+
+size_t net_stack_memory(const struct net_config *config)
+{
+    return arena_layout(NULL, config, NULL) + sizeof(struct net_stack);
+}
+
+static const char *config_problem(const struct net_config *config)
+{
+    if (config->interface_count == 0 || config->interface_count > NET_INTERFACES)
+        return "a stack needs 1 to 16 interfaces";
+    if (!config->pool || !config->wheel || !config->transmit)
+        return "buffer pool, timer wheel and transmit function are needed";
+    if (rte_pktmbuf_priv_size(config->pool) < NET_MBUF_PRIVATE ||
+        rte_pktmbuf_data_room_size(config->pool) < RTE_PKTMBUF_HEADROOM + TCP_MSS_DEFAULT6)
+        return "buffers are too small, or have too small a private area";
+    if (config->timer_kind + NET_TIMER_KINDS > TIMER_KINDS)
+        return "timer kinds exceed the wheel's";
+    if (config->max_connections == 0 || config->max_connections >= 1u << 29 || config->max_half_open == 0 ||
+        config->max_half_open >= 1u << 29 || config->max_time_wait == 0 || config->max_time_wait >= 1u << 29)
+        return "bounds on connections, half-open connections and TIME-WAIT records must be 1 to 2^29 - 1";
+    if (config->neighbour_queue == 0 || config->neighbour_queue > 255 || config->max_neighbours == 0)
+        return "neighbours need a table, and a queue of 1 to 255 packets";
+    if (config->send_buffer < 4096 || config->receive_buffer < 4096 || config->receive_buffer > 1u << 29 ||
+        config->send_buffer > 1u << 29)
+        return "buffers of a connection must be 4 KiB to 512 MiB";
+    if (config->keepalive_idle_us > TCP_LONG_IDLE_US || config->time_wait_us > TCP_LONG_IDLE_US ||
+        config->user_timeout_us > TCP_LONG_IDLE_US || config->fin_wait_us > TCP_LONG_IDLE_US)
+        return "no timeout may exceed three days";
+    if (config->route_count > NET_ROUTES)
+        return "too many static routes";
+    for (unsigned i = 0; i < config->interface_count; i++) {
+        const struct net_interface_config *interface = &config->interfaces[i];
+        if (interface->address_count > NET_INTERFACE_ADDRESSES || interface->mtu < 576 || interface->mtu > 9000)
+            return "an interface has at most 8 addresses and an MTU of 576 to 9,000 bytes";
+    }
+    return NULL;
+}
+
+static void free_lists_build(struct net_stack *stack)
+{
+    for (uint32_t i = stack->config.max_half_open; i-- > 0;) {
+        stack->half_opens[i].next_free = stack->half_open_free;
+        stack->half_open_free = i + 1;
+    }
+    for (uint32_t i = stack->config.max_time_wait; i-- > 0;) {
+        stack->time_waits[i].next = stack->time_wait_free;
+        stack->time_wait_free = i + 1;
+    }
+}
+
+static void housekeeping_handler(void *arg, struct timer *timer, uint64_t now)
+{
+    struct net_stack *stack = arg;
+
+    stack_set_now(stack, now);
+    neighbour_housekeeping(stack);
+    reassembly_housekeeping(stack);
+    time_wait_housekeeping(stack);
+    moved_housekeeping(stack);
+    if (stack->neighbours_incomplete || stack->census.reassembly_mbufs || stack->census.time_wait ||
+        stack->census.moved)
+        stack_need_housekeeping(stack);
+}
+
+static uint8_t scale_for(uint32_t window)
+{
+    uint8_t scale = 0;
+
+    while (scale < TCP_SCALE_MAX && (65535u << scale) < window)
+        scale++;
+    return scale;
+}
+
+struct net_stack *net_stack_create(const struct net_config *config, uint64_t now, const char **reason)
+{
+    *reason = config_problem(config);
+    if (*reason)
+        return NULL;
+    struct net_stack *stack = NULL;
+    if (posix_memalign((void **)&stack, 64, sizeof *stack)) {
+        *reason = "no memory";
+        return NULL;
+    }
+    memset(stack, 0, sizeof *stack);
+    stack->config = *config;
+    stack->arena_length = arena_layout(NULL, config, NULL);
+    stack->arena = mmap(NULL, stack->arena_length, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (config->prefault ? MAP_POPULATE : 0), -1, 0);
+    if (stack->arena == MAP_FAILED) {
+        free(stack);
+        *reason = "no address space for the tables";
+        return NULL;
+    }
+    madvise(stack->arena, stack->arena_length, MADV_HUGEPAGE);
+    arena_layout(stack, config, stack->arena);
+    stack->flows.mask = flow_slot_count(config) - 1;
+    stack->neighbour_mask = neighbour_bucket_count(config->max_neighbours) - 1;
+    stack->challenge_left = config->challenge_acks;
+    stack->receive_scale = scale_for(config->receive_buffer);
+    stack->ip4_identifier = (uint16_t)config->seed[0];
+    for (unsigned i = 0; i < config->interface_count; i++) {
+        struct net_interface *interface = &stack->interfaces[i];
+        interface->config = config->interfaces[i];
+        interface->link_length = config->interfaces[i].vlan ? 18 : 14;
+        interface->announce = config->worker == 0;
+    }
+    if (!route_table_build(stack)) {
+        net_stack_destroy(stack);
+        *reason = "a static route names an interface that does not exist";
+        return NULL;
+    }
+    free_lists_build(stack);
+    stack_set_now(stack, now);
+    timer_init(&stack->housekeeping, config->timer_kind + 2);
+    timer_wheel_bind(config->wheel, config->timer_kind, tcp_timer_handler, stack);
+    timer_wheel_bind(config->wheel, config->timer_kind + 1, half_open_timer_handler, stack);
+    timer_wheel_bind(config->wheel, config->timer_kind + 2, housekeeping_handler, stack);
+    return stack;
+}
+
+void net_stack_destroy(struct net_stack *stack)
+{
+    struct timer_wheel *wheel = stack->config.wheel;
+
+    for (uint32_t i = 0; i < stack->config.max_connections && stack->census.connections; i++) {
+        struct tcp_connection *c = &stack->connections[i];
+        if (!c->stack)
+            continue;
+        connection_release_buffers(c);
+        timer_cancel(wheel, &c->timer);
+        stack->census.connections--;
+    }
+    for (uint32_t i = 0; i < stack->config.max_half_open && stack->census.half_open; i++)
+        timer_cancel(wheel, &stack->half_opens[i].timer);
+    timer_cancel(wheel, &stack->housekeeping);
+    neighbour_destroy(stack);
+    reassembly_destroy(stack);
+    for (unsigned i = 0; i < stack->config.interface_count; i++)
+        for (uint16_t b = 0; b < stack->interfaces[i].burst_count; b++)
+            rte_pktmbuf_free(stack->interfaces[i].burst[b]);
+    munmap(stack->arena, stack->arena_length);
+    free(stack);
+}
+
+/* ---- Input: parse a group, prefetch what it will touch, then process. */
+
+static bool packet_dispatch(struct net_stack *stack, struct net_packet *packet)
+{
+    switch (packet->protocol) {
+    case IPPROTO_TCP:
+        return tcp_parse(stack, packet);
+    case IPPROTO_ICMP:
+        if (net_address_is_ip4(&packet->flow.local)) {
+            icmp4_input(stack, packet);
+            return false;
+        }
+        break;
+    case IPPROTO_ICMPV6:
+        if (!net_address_is_ip4(&packet->flow.local)) {
+            icmp6_input(stack, packet);
+            return false;
+        }
+        break;
+    default:
+        break;
+    }
+    if (net_address_is_ip4(&packet->flow.local))
+        DROP(stack, packet->mbuf, drop_ip4_protocol);
+    else
+        DROP(stack, packet->mbuf, drop_ip6_protocol);
+    return false;
+}
+
+static bool frame_parse(struct net_stack *stack, unsigned interface, struct rte_mbuf *mbuf, struct net_packet *packet)
+{
+    COUNT(stack, frames_received);
+    COUNT_ADD(stack, bytes_received, mbuf->pkt_len);
+    if (mbuf->priv_size < NET_MBUF_PRIVATE) {
+        DROP(stack, mbuf, drop_no_private_area);
+        return false;
+    }
+    packet->mbuf = mbuf;
+    packet->interface = (uint8_t)interface;
+    return ethernet_parse(stack, packet) && packet_dispatch(stack, packet);
+}
+
+static void input_group(struct net_stack *stack, unsigned interface, struct rte_mbuf **mbufs, unsigned count)
+{
+    struct net_packet packets[NET_PREFETCH];
+    unsigned segments = 0;
+
+    for (unsigned i = 0; i < count; i++)
+        rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void *));
+    for (unsigned i = 0; i < count; i++) {
+        if (frame_parse(stack, interface, mbufs[i], &packets[segments])) {
+            flow_table_prefetch(&stack->flows, packets[segments].hash);
+            segments++;
+        }
+    }
+    for (unsigned i = 0; i < segments; i++) {
+        uint32_t position = packets[i].hash;
+        uint32_t reference = flow_table_candidate(&stack->flows, packets[i].hash, &position);
+        if (reference && flow_reference_kind(reference) == FLOW_CONNECTION) {
+            const uint8_t *connection = (const uint8_t *)&stack->connections[flow_reference_index(reference)];
+            rte_prefetch0(connection);
+            rte_prefetch0(connection + 64);
+            rte_prefetch0(connection + 128);
+        }
+    }
+    for (unsigned i = 0; i < segments; i++)
+        tcp_input(stack, &packets[i]);
+}
+
+void net_input(struct net_stack *stack, unsigned interface, struct rte_mbuf **mbufs, unsigned count, uint64_t now)
+{
+    stack_set_now(stack, now);
+    for (unsigned done = 0; done < count; done += NET_PREFETCH)
+        input_group(stack, interface, mbufs + done, count - done < NET_PREFETCH ? count - done : NET_PREFETCH);
+}
+
+/* ---- Connections with work. */
+
+void tcp_touch(struct tcp_connection *c)
+{
+    struct net_stack *stack = c->stack;
+    uint32_t self = connection_index(c) + 1;
+
+    if (c->flags & TCP_FLAG_TOUCHED)
+        return;
+    c->flags |= TCP_FLAG_TOUCHED;
+    c->touched_next = 0;
+    if (stack->touched_last)
+        stack->connections[stack->touched_last - 1].touched_next = self;
+    else
+        stack->touched_first = self;
+    stack->touched_last = self;
+}
+
+void tcp_deliver_later(struct tcp_connection *c, uint32_t event)
+{
+    struct net_stack *stack = c->stack;
+    uint32_t self = connection_index(c) + 1;
+
+    c->flags |= event;
+    if (c->flags & TCP_FLAG_DELIVER)
+        return;
+    c->flags |= TCP_FLAG_DELIVER;
+    c->deliver_next = 0;
+    if (stack->deliver_last)
+        stack->connections[stack->deliver_last - 1].deliver_next = self;
+    else
+        stack->deliver_first = self;
+    stack->deliver_last = self;
+}
+
+static bool take_event(struct tcp_connection *c, uint32_t event)
+{
+    bool due = c->flags & event;
+
+    c->flags &= ~event;
+    return due;
+}
+
+/* The callbacks of one connection. Each may change what is due next, so the flags are read anew every time. */
+static void deliver(struct net_stack *stack, struct tcp_connection *c)
+{
+    const struct tcp_callbacks *callbacks = &stack->config.callbacks;
+    void *arg = stack->config.arg;
+
+    if ((c->flags & (TCP_FLAG_EVENT_ACCEPTED | TCP_FLAG_EVENT_CLOSED)) ==
+        (TCP_FLAG_EVENT_ACCEPTED | TCP_FLAG_EVENT_CLOSED)) { /* came and went unseen */
+        connection_free(c);
+        return;
+    }
+    if (take_event(c, TCP_FLAG_EVENT_ACCEPTED))
+        callbacks->accepted(arg, c, c->user);
+    if (take_event(c, TCP_FLAG_EVENT_CONNECTED) && !(c->flags & TCP_FLAG_DETACHED))
+        callbacks->connected(arg, c);
+    if (take_event(c, TCP_FLAG_EVENT_READABLE) && c->readable && !(c->flags & TCP_FLAG_DETACHED))
+        callbacks->readable(arg, c);
+    if (take_event(c, TCP_FLAG_EVENT_WRITABLE) && !(c->flags & TCP_FLAG_DETACHED) && tcp_can_send_data(c))
+        callbacks->writable(arg, c);
+    c->flags &= ~(uint32_t)TCP_FLAG_EVENT_PEER_CLOSED;
+    if ((c->flags & (TCP_FLAG_FIN_RECEIVED | TCP_FLAG_PEER_CLOSED_TOLD | TCP_FLAG_DETACHED)) == TCP_FLAG_FIN_RECEIVED &&
+        c->readable == 0 && c->close_reason == TCP_CLOSE_NORMAL) {
+        c->flags |= TCP_FLAG_PEER_CLOSED_TOLD;
+        callbacks->peer_closed(arg, c);
+    }
+    if (c->flags & TCP_FLAG_DELIVER) /* a callback caused more: it waits for the next round */
+        return;
+    if (take_event(c, TCP_FLAG_EVENT_CLOSED)) {
+        callbacks->closed(arg, c, c->close_reason);
+        connection_free(c);
+    }
+}
+
+void net_deliver(struct net_stack *stack, uint64_t now)
+{
+    uint32_t next = stack->deliver_first;
+
+    stack_set_now(stack, now);
+    stack->deliver_first = stack->deliver_last = 0;
+    while (next) {
+        struct tcp_connection *c = &stack->connections[next - 1];
+        next = c->deliver_next;
+        if (next)
+            rte_prefetch0(&stack->connections[next - 1]);
+        c->flags &= ~(uint32_t)TCP_FLAG_DELIVER;
+        deliver(stack, c);
+    }
+}
+
+static void announce(struct net_stack *stack)
+{
+    for (unsigned i = 0; i < stack->config.interface_count; i++) {
+        if (!stack->interfaces[i].announce)
+            continue;
+        stack->interfaces[i].announce = false;
+        arp_announce(stack, i);
+        ndp_announce(stack, i);
+    }
+}
+
+void net_output(struct net_stack *stack, uint64_t now)
+{
+    stack_set_now(stack, now);
+    if (stack->interfaces[0].announce)
+        announce(stack);
+    uint32_t next = stack->touched_first;
+    stack->touched_first = stack->touched_last = 0;
+    while (next) {
+        struct tcp_connection *c = &stack->connections[next - 1];
+        next = c->touched_next;
+        if (next)
+            rte_prefetch0(&stack->connections[next - 1]);
+        c->flags &= ~(uint32_t)TCP_FLAG_TOUCHED;
+        tcp_output(c);
+    }
+    for (unsigned i = 0; i < stack->config.interface_count; i++)
+        ethernet_flush(stack, i);
+}
+
+void net_advance(struct net_stack *stack, uint64_t now)
+{
+    stack_set_now(stack, now);
+    timer_wheel_advance(stack->config.wheel, now, UINT32_MAX);
+}
+
+uint64_t net_next_deadline(const struct net_stack *stack)
+{
+    if (stack->touched_first || stack->deliver_first)
+        return stack->now;
+    for (unsigned i = 0; i < stack->config.interface_count; i++)
+        if (stack->interfaces[i].burst_count || stack->interfaces[i].announce)
+            return stack->now;
+    return timer_wheel_next(stack->config.wheel);
+}
+
+const uint64_t *net_counters(const struct net_stack *stack)
+{
+    return stack->counters;
+}
+
+void net_census(const struct net_stack *stack, struct net_census *census)
+{
+    *census = stack->census;
+    for (unsigned i = 0; i < stack->config.interface_count; i++)
+        census->transmit_mbufs += stack->interfaces[i].burst_count;
+    census->listeners = stack->listener_count;
+}
+
+void net_sizes(struct net_sizes *sizes)
+{
+    *sizes = (struct net_sizes){
+        .connection = sizeof(struct tcp_connection),
+        .half_open = sizeof(struct tcp_half_open),
+        .time_wait = sizeof(struct tcp_time_wait),
+        .neighbour = sizeof(struct neighbour),
+        .flow_slots_per_connection = 2 * sizeof(struct flow_slot),
+    };
+}

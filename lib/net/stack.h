@@ -1,0 +1,272 @@
+/*
+ * The inside of a stack: state shared by the files of lib/net. Private; owner: the stack's thread.
+ *
+ * Layers and who calls whom: stack.c (loop calls) -> ethernet.c -> ip4.c / ip6.c -> tcp_input.c / icmp.c downward-in;
+ * tcp_output.c / icmp.c -> ip.h -> neighbour.c -> ethernet.c outward.
+ */
+#ifndef LIB_NET_STACK_H
+#define LIB_NET_STACK_H
+
+#include "lib/net/flow_table.h"
+#include "lib/net/net.h"
+
+#include <rte_mbuf.h>
+
+enum {
+    NET_BURST = 64,
+    NET_PREFETCH = 32, /* frames parsed before the first is processed */
+    NET_ETHERNET_MAX = 18,
+    NET_HOUSEKEEPING_US = 100 * 1000,
+    NET_NONE = -1,
+};
+
+struct net_interface {
+    struct net_interface_config config;
+    uint16_t burst_count;
+    uint8_t link_length; /* 14, or 18 with a VLAN tag */
+    bool announce;       /* gratuitous ARP and unsolicited advertisements are due */
+    struct rte_mbuf *burst[NET_BURST];
+};
+
+struct net_route {
+    struct net_prefix prefix;
+    struct net_address gateway;
+    uint8_t interface;
+    uint8_t bits; /* of the 128-bit form: the longest match wins */
+};
+
+enum neighbour_state { NEIGHBOUR_FREE, NEIGHBOUR_INCOMPLETE, NEIGHBOUR_REACHABLE, NEIGHBOUR_STALE, NEIGHBOUR_PROBE };
+
+struct neighbour {
+    struct net_address address;
+    uint8_t mac[6];
+    uint8_t state;
+    uint8_t interface;
+    uint32_t references; /* connections that point here: not evicted while any does */
+    uint32_t changed_at; /* tick: confirmed, or probe sent */
+    uint32_t used_at;    /* tick of the last packet */
+    uint8_t probes;
+    uint8_t queue_head;
+    uint8_t queue_count;
+    uint32_t hash_next; /* index + 1 */
+};
+
+/* A connection between SYN and the ACK of the SYN-ACK: no buffers, no window, only what the handshake needs. */
+struct tcp_half_open {
+    struct net_flow flow;
+    uint32_t hash;
+    uint32_t remote_initial; /* IRS */
+    uint32_t local_initial;  /* ISS */
+    uint32_t timestamp_recent;
+    uint16_t mss; /* the peer's */
+    uint16_t listener;
+    uint32_t neighbour;
+    uint32_t created_at; /* tick */
+    uint32_t next_free;
+    uint8_t interface;
+    uint8_t scale;
+    uint8_t flags; /* HALF_OPEN_* */
+    uint8_t retries;
+    uint32_t sent_at; /* us, for the first round-trip sample */
+    struct timer timer;
+};
+
+enum { HALF_OPEN_SCALED = 1, HALF_OPEN_SACK = 2, HALF_OPEN_TIMESTAMPS = 4, HALF_OPEN_ECN = 8, HALF_OPEN_RESENT = 16 };
+
+struct tcp_time_wait {
+    struct net_flow flow;
+    uint32_t hash;
+    uint32_t receive_next;
+    uint32_t send_next;
+    uint32_t timestamp_recent;
+    uint32_t timestamp_offset;
+    uint32_t expires_at; /* tick */
+    uint32_t next;       /* index + 1; all live records by expiry, or the free list */
+    uint32_t previous;
+    uint32_t neighbour;
+    uint8_t interface;
+    uint8_t has_timestamps;
+    uint16_t window; /* as last sent */
+};
+
+/* A connection that moved to another stack (tcp_move.c). */
+struct tcp_moved_flow {
+    struct net_flow flow;
+    uint32_t hash;
+    uint32_t worker;     /* where its segments go */
+    uint32_t expires_at; /* tick; 0 while the connection lives */
+    uint32_t next;       /* index + 1, of the free list */
+    bool used;
+};
+
+struct tcp_listener {
+    struct net_address address;
+    uint16_t port;
+    bool used;
+    void *arg;
+};
+
+struct reassembly; /* reassembly.c */
+
+/* A packet on its way up. `remote` is the sender, `local` the address it was sent to. */
+struct net_packet {
+    struct rte_mbuf *mbuf;
+    struct net_flow flow;
+    uint32_t hash;
+    uint16_t network_offset;   /* of the IP header, from the start of the data */
+    uint16_t transport_offset; /* of the TCP or ICMP header */
+    uint16_t transport_length; /* bytes from there to the end of the packet */
+    uint8_t interface;
+    uint8_t protocol;
+    uint8_t congestion; /* the two ECN bits */
+};
+
+struct net_stack {
+    struct net_config config;
+    uint64_t now;
+    uint32_t tick; /* timer tick of `now`, never 0 */
+    uint64_t counters[NET_COUNTERS];
+
+    struct flow_table flows;
+    struct tcp_connection *connections;
+    struct tcp_half_open *half_opens;
+    struct tcp_time_wait *time_waits;
+    struct tcp_listener *listeners;
+    struct tcp_moved_flow *moved_flows; /* as many as connections */
+    struct neighbour *neighbours;
+    struct rte_mbuf **neighbour_queues; /* config.neighbour_queue per neighbour */
+    uint32_t *neighbour_buckets;
+    struct reassembly *reassemblies;
+
+    uint32_t connection_free; /* index + 1; linked through touched_next */
+    uint32_t connection_high; /* connections ever used: the ones beyond are untouched memory */
+    uint32_t half_open_free;
+    uint32_t time_wait_free;
+    uint32_t moved_free;
+    uint32_t moved_high;       /* moved flows ever used */
+    uint32_t moved_cursor;     /* of the search for expired ones */
+    uint32_t time_wait_oldest; /* index + 1 */
+    uint32_t time_wait_newest;
+    uint32_t touched_first, touched_last; /* index + 1 */
+    uint32_t deliver_first, deliver_last;
+
+    struct net_census census;
+
+    unsigned route_count;
+    struct net_route routes[NET_ROUTES + NET_INTERFACES * (NET_INTERFACE_ADDRESSES + 2)];
+    struct timer housekeeping;
+    uint32_t neighbour_mask;
+    uint32_t neighbours_incomplete;
+    uint32_t listener_count;
+    uint32_t challenge_left; /* RFC 5961 section 7 */
+    uint32_t challenge_tick; /* when the budget was last filled */
+    uint64_t port_counter;   /* RFC 6056 */
+    uint64_t cookies_until;  /* ACKs may be cookies until then; 0: none was sent lately */
+    uint16_t ip4_identifier;
+    uint8_t receive_scale;
+    bool transmitting;
+
+    void *arena; /* one mapping holds every table */
+    size_t arena_length;
+    struct net_interface interfaces[NET_INTERFACES];
+};
+
+#define COUNT(stack, name) ((stack)->counters[NET_COUNTER_##name]++)
+#define COUNT_ADD(stack, name, n) ((stack)->counters[NET_COUNTER_##name] += (n))
+
+/* Count the reason and free. */
+#define DROP(stack, mbuf, name) (COUNT(stack, name), rte_pktmbuf_free(mbuf))
+
+static inline void stack_set_now(struct net_stack *stack, uint64_t now)
+{
+    stack->now = now;
+    stack->tick = (uint32_t)(now >> TIMER_TICK_SHIFT);
+    stack->tick += stack->tick == 0;
+}
+
+/* A deadline `us` from now, never 0. */
+static inline uint32_t stack_deadline(const struct net_stack *stack, uint64_t us)
+{
+    uint32_t tick = (uint32_t)timer_tick(stack->now + us);
+    return tick + (tick == 0);
+}
+
+static inline uint32_t stack_time(const struct net_stack *stack)
+{
+    return (uint32_t)stack->now;
+}
+
+/* Make sure that the housekeeping timer runs: called whenever something is stored that only time removes. */
+static inline void stack_need_housekeeping(struct net_stack *stack)
+{
+    if (!timer_pending(&stack->housekeeping))
+        timer_set(stack->config.wheel, &stack->housekeeping, stack->now + NET_HOUSEKEEPING_US);
+}
+
+/* A buffer with room for every header; counts when there is none. */
+static inline struct rte_mbuf *stack_mbuf(struct net_stack *stack)
+{
+    struct rte_mbuf *mbuf = rte_pktmbuf_alloc(stack->config.pool);
+    if (__builtin_expect(!mbuf, 0))
+        COUNT(stack, drop_no_memory);
+    return mbuf;
+}
+
+/* ethernet.c */
+bool ethernet_parse(struct net_stack *stack, struct net_packet *packet); /* false: consumed or dropped */
+void ethernet_output(struct net_stack *stack, unsigned interface, struct rte_mbuf *mbuf, const uint8_t mac[6],
+                     uint16_t type);
+void ethernet_flush(struct net_stack *stack, unsigned interface);
+
+/* ip4.c, ip6.c: parse from network_offset; false: consumed or dropped. */
+bool ip4_parse(struct net_stack *stack, struct net_packet *packet);
+bool ip6_parse(struct net_stack *stack, struct net_packet *packet);
+/* Prepend a header to `mbuf` (data starts at the transport header) and send it by `neighbour`. */
+void ip_output(struct net_stack *stack, const struct net_flow *flow, uint8_t protocol, uint8_t congestion,
+               uint32_t neighbour, struct rte_mbuf *mbuf);
+void ip4_header_write(struct net_stack *stack, uint8_t *header, const struct net_flow *flow, uint8_t protocol,
+                      uint8_t congestion, uint16_t payload_length);
+void ip6_header_write(uint8_t *header, const struct net_flow *flow, uint8_t protocol, uint8_t congestion, uint8_t hops,
+                      uint16_t payload_length);
+
+/* route.c */
+bool route_table_build(struct net_stack *stack);
+/* The next hop and interface for `destination`; NULL when there is none. */
+const struct net_route *route_find(const struct net_stack *stack, const struct net_address *destination);
+/* Our address for packets to `destination` over `interface`; NULL: none of that family. */
+const struct net_address *route_source(const struct net_stack *stack, unsigned interface,
+                                       const struct net_address *destination);
+bool route_is_local(const struct net_stack *stack, const struct net_address *address);
+bool interface_has_address(const struct net_stack *stack, unsigned interface, const struct net_address *address);
+
+/* neighbour.c: entries by (interface, address). Index, or NET_NONE with a counter. */
+int neighbour_get(struct net_stack *stack, unsigned interface, const struct net_address *address);
+/* The next hop on the way to `destination`. */
+int neighbour_toward(struct net_stack *stack, const struct net_address *destination, unsigned *interface);
+/* An IP packet; waits in the queue while the hardware address is unknown. */
+void neighbour_output(struct net_stack *stack, uint32_t neighbour, struct rte_mbuf *mbuf);
+/* A neighbour told its hardware address. `create`: make an entry if there is none. */
+void neighbour_learn(struct net_stack *stack, unsigned interface, const struct net_address *address,
+                     const uint8_t mac[6], bool create);
+void neighbour_housekeeping(struct net_stack *stack);
+void neighbour_destroy(struct net_stack *stack);
+
+/* arp.c, ndp.c */
+void arp_input(struct net_stack *stack, struct net_packet *packet);
+void arp_request(struct net_stack *stack, unsigned interface, const struct net_address *target, const uint8_t *mac);
+void arp_announce(struct net_stack *stack, unsigned interface);
+void ndp_input(struct net_stack *stack, struct net_packet *packet);
+void ndp_solicit(struct net_stack *stack, unsigned interface, const struct net_address *target, const uint8_t *mac);
+void ndp_announce(struct net_stack *stack, unsigned interface);
+
+/* icmp.c */
+void icmp4_input(struct net_stack *stack, struct net_packet *packet);
+void icmp6_input(struct net_stack *stack, struct net_packet *packet);
+
+/* reassembly.c: takes the fragment; returns true with `packet` complete. */
+bool reassembly_input(struct net_stack *stack, struct net_packet *packet);
+size_t reassembly_bytes(uint32_t count);
+void reassembly_housekeeping(struct net_stack *stack);
+void reassembly_destroy(struct net_stack *stack);
+
+#endif

@@ -1,0 +1,546 @@
+/*
+ * Acknowledgements: the scoreboard (RFC 2018, 2883), round-trip time (RFC 6298), loss detection (RACK-TLP, RFC 8985;
+ * duplicate ACKs without SACK, RFC 5681 and 6582), recovery (PRR, RFC 6937) and undo (RFC 3522, 4015).
+ * Private to lib/net (tcp_internal.h); the stack's thread.
+ *
+ * Where a segment is: in flight (ring by time of sending), SACKed (no ring), or lost (ring, waiting for
+ * retransmission).
+ */
+#include "lib/net/tcp_internal.h"
+
+/* ---- Rings. */
+
+void segment_ring_push(struct tcp_segment **ring, struct tcp_segment *segment)
+{
+    struct tcp_segment *head = *ring;
+
+    if (!head) {
+        segment->order_next = segment->order_previous = segment;
+        *ring = segment;
+        return;
+    }
+    segment->order_next = head;
+    segment->order_previous = head->order_previous;
+    head->order_previous->order_next = segment;
+    head->order_previous = segment;
+}
+
+void segment_ring_remove(struct tcp_segment **ring, struct tcp_segment *segment)
+{
+    if (segment->order_next == segment) {
+        *ring = NULL;
+        return;
+    }
+    segment->order_next->order_previous = segment->order_previous;
+    segment->order_previous->order_next = segment->order_next;
+    if (*ring == segment)
+        *ring = segment->order_next;
+}
+
+/* What one ACK did, collected while it is processed. */
+struct acknowledgement {
+    const struct tcp_input *in;
+    uint32_t delivered; /* bytes newly known to have arrived */
+    uint32_t acked;     /* bytes newly below SND.UNA */
+    uint32_t rtt;       /* sample, 0: none */
+    bool advanced;
+    bool sacked;    /* new SACKs */
+    bool duplicate; /* RFC 5681 section 2 */
+    bool dsack;
+};
+
+/* ---- Round-trip time. */
+
+void tcp_rtt_sample(struct tcp_connection *c, uint32_t rtt)
+{
+    if (rtt == 0)
+        rtt = 1;
+    if (rtt > TCP_RTO_MAX_US)
+        rtt = TCP_RTO_MAX_US;
+    if (c->rtt_minimum == 0 || rtt < c->rtt_minimum)
+        c->rtt_minimum = rtt;
+    if (c->smoothed_rtt == 0) { /* REQ RFC6298 2.2: the first sample [test: net_rtt/first_sample] */
+        c->smoothed_rtt = rtt << 3;
+        c->rtt_variance = rtt << 1;
+        return;
+    }
+    int32_t error = (int32_t)(rtt - (c->smoothed_rtt >> 3));
+    c->smoothed_rtt = (uint32_t)((int32_t)c->smoothed_rtt + error);
+    if (error < 0)
+        error = -error;
+    c->rtt_variance = c->rtt_variance - (c->rtt_variance >> 2) + (uint32_t)error;
+}
+
+/* ---- RACK. */
+
+/* Was the transmission at `a` (ending at `a_end`) after that at `b`? RFC 8985 section 5.1, RACK_sent_after(). */
+static bool sent_after(uint32_t a, uint32_t a_end, uint32_t b, uint32_t b_end)
+{
+    return sequence_after(a, b) || (a == b && sequence_after(a_end, b_end));
+}
+
+/* Might this acknowledge the original rather than the retransmission? RFC 8985 section 6.2 step 2. */
+static bool rack_ambiguous(const struct tcp_connection *c, const struct tcp_segment *segment,
+                           const struct acknowledgement *work, uint32_t age)
+{
+    if (!(segment->flags & TCP_SEGMENT_RETRANSMITTED))
+        return false;
+    if ((c->flags & TCP_FLAG_TIMESTAMPS) && work->in->options.has_timestamp) {
+        uint32_t sent = (uint32_t)((c->stack->now - age) >> 10) + c->timestamp_offset;
+        if (sequence_before(work->in->options.timestamp_echo, sent))
+            return true;
+    }
+    return age < c->rtt_minimum;
+}
+
+static void rack_update(struct tcp_connection *c, const struct tcp_segment *segment, struct acknowledgement *work)
+{
+    uint32_t age = stack_time(c->stack) - segment->sent_at, end = segment_end(segment);
+
+    if (rack_ambiguous(c, segment, work, age))
+        return;
+    if (!(segment->flags & TCP_SEGMENT_RETRANSMITTED)) {
+        work->rtt = age ? age : 1; /* Karn: only segments sent once */
+        if (c->rack_rtt && sequence_before(end, c->rack_end) && !(c->flags & TCP_FLAG_REORDERING) &&
+            sequence_after(c->rack_sent_at, segment->sent_at)) {
+            c->flags |= TCP_FLAG_REORDERING;
+            COUNT(c->stack, tcp_reordering_seen);
+        }
+    }
+    if (c->rack_rtt == 0 || sent_after(segment->sent_at, end, c->rack_sent_at, c->rack_end)) {
+        c->rack_sent_at = segment->sent_at;
+        c->rack_end = end;
+        c->rack_rtt = age ? age : 1;
+    }
+}
+
+static uint32_t rack_reordering_window(const struct tcp_connection *c)
+{
+    if (!(c->flags & TCP_FLAG_REORDERING) && (c->recovery != TCP_RECOVERY_NONE || c->sacked_count >= 3))
+        return 0;
+    uint32_t window = (c->rtt_minimum >> 2) * c->reorder_steps;
+    uint32_t bound = c->smoothed_rtt >> 3;
+    return window < bound ? window : bound;
+}
+
+void tcp_mark_lost(struct tcp_connection *c, struct tcp_segment *segment)
+{
+    segment_ring_remove(&c->in_flight, segment);
+    segment->flags = (uint8_t)((segment->flags & ~TCP_SEGMENT_RESENT) | TCP_SEGMENT_LOST);
+    segment_ring_push(&c->lost, segment);
+    c->lost_bytes += segment_span(segment);
+}
+
+/* RFC 8985 section 6.2 step 5: what was sent long enough before something that has arrived is lost. */
+void tcp_detect_loss(struct tcp_connection *c)
+{
+    uint32_t now = stack_time(c->stack), window = rack_reordering_window(c), wait = 0;
+    struct tcp_segment *segment;
+    bool found = false;
+
+    if (!(c->flags & TCP_FLAG_SACK) || c->rack_rtt == 0)
+        return;
+    while ((segment = c->in_flight) != NULL) { /* oldest transmission first */
+        if (!sent_after(c->rack_sent_at, c->rack_end, segment->sent_at, segment_end(segment)))
+            break;
+        int32_t remaining = (int32_t)(segment->sent_at + c->rack_rtt + window - now);
+        if (remaining > 0) {
+            wait = (uint32_t)remaining;
+            break;
+        }
+        tcp_mark_lost(c, segment);
+        found = true;
+    }
+    if (found) {
+        if (c->recovery == TCP_RECOVERY_NONE)
+            tcp_enter_recovery(c);
+        tcp_touch_inline(c);
+    }
+    if (wait) {
+        c->retransmit_kind = TCP_RETRANSMIT_REORDER;
+        c->retransmit_at = stack_deadline(c->stack, wait);
+        tcp_timer_arm(c);
+    } else if (c->retransmit_kind == TCP_RETRANSMIT_REORDER) {
+        tcp_set_retransmit(c);
+    }
+}
+
+/* ---- Scoreboard. */
+
+static void scoreboard_forget(struct tcp_connection *c, struct tcp_segment *segment)
+{
+    uint32_t span = segment_span(segment);
+
+    if (segment->flags & TCP_SEGMENT_SACKED) {
+        c->sacked_bytes -= span;
+        c->sacked_count--;
+    } else if (segment->flags & TCP_SEGMENT_LOST) {
+        c->lost_bytes -= span;
+        segment_ring_remove(&c->lost, segment);
+    } else {
+        segment_ring_remove(&c->in_flight, segment);
+    }
+}
+
+static void segment_sacked(struct tcp_connection *c, struct tcp_segment *segment, struct acknowledgement *work)
+{
+    uint32_t span = segment_span(segment);
+
+    rack_update(c, segment, work);
+    scoreboard_forget(c, segment);
+    segment->flags = (uint8_t)((segment->flags & ~(TCP_SEGMENT_LOST | TCP_SEGMENT_RESENT)) | TCP_SEGMENT_SACKED);
+    c->sacked_bytes += span;
+    c->sacked_count++;
+    c->delivered += span;
+    work->delivered += span;
+    work->sacked = true;
+}
+
+static void sack_block(struct tcp_connection *c, const struct tcp_sack_block *block, struct acknowledgement *work)
+{
+    for (struct tcp_segment *segment = c->send_head; segment && segment != c->send_unsent; segment = segment->next) {
+        if (!sequence_before(segment->sequence, block->end))
+            break;
+        if (!(segment->flags & TCP_SEGMENT_SACKED) && !sequence_before(segment->sequence, block->start) &&
+            !sequence_after(segment_end(segment), block->end))
+            segment_sacked(c, segment, work);
+    }
+}
+
+/* RFC 2883 section 4: a first block below the cumulative ACK, or inside the second block, reports a duplicate. */
+static bool is_duplicate_report(const struct tcp_input *in)
+{
+    const struct tcp_sack_block *block = in->options.sack;
+
+    if (!sequence_after(block[0].end, in->ack))
+        return true;
+    return in->options.sack_count > 1 && !sequence_before(block[0].start, block[1].start) &&
+           !sequence_after(block[0].end, block[1].end);
+}
+
+static void duplicate_reported(struct tcp_connection *c)
+{
+    COUNT(c->stack, tcp_dsack_received);
+    if (c->reorder_steps < UINT8_MAX && (c->flags & TCP_FLAG_REORDERING)) {
+        c->reorder_steps++; /* RFC 8985 section 6.2 step 4: the reordering window was too small */
+        c->reorder_persist = 16;
+    }
+}
+
+static void process_sack(struct tcp_connection *c, struct acknowledgement *work)
+{
+    const struct tcp_input *in = work->in;
+    unsigned first = 0;
+
+    if (in->options.sack_count == 0 || !(c->flags & TCP_FLAG_SACK))
+        return;
+    COUNT(c->stack, tcp_sack_received);
+    if (is_duplicate_report(in)) {
+        duplicate_reported(c);
+        work->dsack = true;
+        first = 1;
+    }
+    for (unsigned i = first; i < in->options.sack_count; i++) {
+        const struct tcp_sack_block *block = &in->options.sack[i];
+        if (!sequence_before(block->start, block->end) || sequence_after(block->end, c->send_next) ||
+            sequence_before(block->start, c->send_unacked)) {
+            COUNT(c->stack, tcp_sack_invalid);
+            continue;
+        }
+        sack_block(c, block, work);
+    }
+}
+
+/* The front of a segment is acknowledged, the rest not: only the metadata moves. */
+static void segment_trim(struct tcp_connection *c, struct tcp_segment *segment, uint32_t bytes)
+{
+    if (segment->flags & TCP_SEGMENT_SACKED)
+        c->sacked_bytes -= bytes;
+    else if (segment->flags & TCP_SEGMENT_LOST)
+        c->lost_bytes -= bytes;
+    segment->sequence += bytes;
+    segment->data += bytes;
+    segment->length = (uint16_t)(segment->length - bytes);
+}
+
+static void advance(struct tcp_connection *c, struct acknowledgement *work)
+{
+    uint32_t ack = work->in->ack;
+    struct tcp_segment *segment;
+
+    work->acked = ack - c->send_unacked;
+    work->advanced = true;
+    while ((segment = c->send_head) != NULL && segment != c->send_unsent && sequence_before(segment->sequence, ack)) {
+        if (sequence_after(segment_end(segment), ack)) {
+            uint32_t bytes = ack - segment->sequence;
+            if (!(segment->flags & TCP_SEGMENT_SACKED)) {
+                c->delivered += bytes;
+                work->delivered += bytes;
+            }
+            segment_trim(c, segment, bytes);
+            break;
+        }
+        if (!(segment->flags & TCP_SEGMENT_SACKED)) {
+            rack_update(c, segment, work);
+            c->delivered += segment_span(segment);
+            work->delivered += segment_span(segment);
+        }
+        scoreboard_forget(c, segment);
+        c->send_head = segment->next;
+        if (!c->send_head)
+            c->send_tail = NULL;
+        segment_free(c, segment);
+    }
+    c->send_unacked = ack;
+    c->backoff = 0;
+    c->progress_at = c->stack->tick;
+}
+
+/* ---- Congestion events. */
+
+static void undo_prepare(struct tcp_connection *c)
+{
+    c->flags |= TCP_FLAG_UNDO;
+    c->undo_timestamp = 0;
+    c->undo_window = c->congestion_window;
+    c->undo_threshold = c->slow_start_threshold;
+}
+
+void tcp_enter_recovery(struct tcp_connection *c)
+{
+    COUNT(c->stack, tcp_fast_recoveries);
+    undo_prepare(c);
+    c->recovery = TCP_RECOVERY_FAST;
+    c->recovery_point = c->send_next;
+    c->recovery_flight = c->send_next - c->send_unacked;
+    c->prr_delivered = 0;
+    c->prr_out = 0;
+    c->slow_start_threshold = congestion_of(c)->reduce(c);
+}
+
+static void recovery_finish(struct tcp_connection *c)
+{
+    if (c->recovery == TCP_RECOVERY_FAST)
+        c->congestion_window = c->slow_start_threshold;
+    c->recovery = TCP_RECOVERY_NONE;
+    c->duplicate_acks = 0;
+    c->flags &= ~(uint32_t)TCP_FLAG_UNDO;
+    if (c->reorder_persist && --c->reorder_persist == 0)
+        c->reorder_steps = 1;
+}
+
+/* RFC 6937 with the conservative bound replaced by slow start while the ACK makes progress (PRR-SSRB). */
+static void prr(struct tcp_connection *c, const struct acknowledgement *work)
+{
+    uint32_t pipe = tcp_in_flight(c), threshold = c->slow_start_threshold, send;
+
+    c->prr_delivered += work->delivered;
+    if (pipe > threshold) {
+        uint64_t target = ((uint64_t)c->prr_delivered * threshold + c->recovery_flight - 1) / c->recovery_flight;
+        send = target > c->prr_out ? (uint32_t)target - c->prr_out : 0;
+    } else {
+        uint32_t owed = c->prr_delivered > c->prr_out ? c->prr_delivered - c->prr_out : 0;
+        uint32_t bound = (owed > work->delivered ? owed : work->delivered) + c->send_mss;
+        send = threshold - pipe < bound ? threshold - pipe : bound;
+    }
+    if (c->prr_out == 0 && send < c->send_mss)
+        send = c->send_mss; /* the first retransmission leaves at once */
+    c->congestion_window = pipe + send;
+}
+
+/*
+ * Eifel (RFC 3522): the ACK echoes a timestamp older than the first retransmission, so the original arrived and nothing
+ * was lost: go back to the window before (RFC 4015).
+ */
+static void undo_check(struct tcp_connection *c, const struct acknowledgement *work)
+{
+    if (!(c->flags & TCP_FLAG_UNDO) || !(c->flags & TCP_FLAG_TIMESTAMPS) || !c->undo_timestamp || !work->advanced ||
+        !work->in->options.has_timestamp || !sequence_before(work->in->options.timestamp_echo, c->undo_timestamp & ~1u))
+        return;
+    COUNT(c->stack, tcp_undone);
+    c->flags &= ~(uint32_t)TCP_FLAG_UNDO;
+    if (c->undo_window > c->congestion_window)
+        c->congestion_window = c->undo_window;
+    c->slow_start_threshold = c->undo_threshold;
+    c->recovery = TCP_RECOVERY_NONE;
+    congestion_of(c)->undo(c);
+    while (c->lost) { /* back into the flight: what is really lost will be found again */
+        struct tcp_segment *segment = c->lost;
+        segment_ring_remove(&c->lost, segment);
+        segment->flags &= (uint8_t)~TCP_SEGMENT_LOST;
+        c->lost_bytes -= segment_span(segment);
+        segment_ring_push(&c->in_flight, segment);
+    }
+}
+
+static void grow(struct tcp_connection *c, uint32_t acked)
+{
+    /* REQ RFC7661 / VPP 33d1441f9fa: no growth while the window is not what limits [test: net_script/cwnd_not_limited]
+     */
+    if (!(c->flags & TCP_FLAG_CWND_LIMITED) || c->recovery == TCP_RECOVERY_FAST)
+        return;
+    if (c->congestion_window < c->slow_start_threshold) {
+        uint32_t room = c->slow_start_threshold - c->congestion_window;
+        c->congestion_window += acked < room ? acked : room;
+    } else {
+        congestion_of(c)->grow(c, acked);
+    }
+}
+
+/* After a timeout everything outstanding counts as lost, SACKs are not trusted any more (RFC 2018 section 8). */
+void tcp_mark_all_lost(struct tcp_connection *c)
+{
+    while (c->lost)
+        segment_ring_remove(&c->lost, c->lost);
+    c->in_flight = NULL;
+    c->sacked_bytes = c->lost_bytes = 0;
+    c->sacked_count = 0;
+    c->duplicate_acks = 0;
+    for (struct tcp_segment *segment = c->send_head; segment && segment != c->send_unsent; segment = segment->next) {
+        segment->flags = (uint8_t)((segment->flags & ~(TCP_SEGMENT_SACKED | TCP_SEGMENT_RESENT)) | TCP_SEGMENT_LOST);
+        segment_ring_push(&c->lost, segment);
+        c->lost_bytes += segment_span(segment);
+    }
+}
+
+/* ---- Without SACK: RFC 5681 section 3.2, RFC 6582. */
+
+static void head_lost(struct tcp_connection *c)
+{
+    struct tcp_segment *head = c->send_head;
+
+    if (head && head != c->send_unsent && !(head->flags & TCP_SEGMENT_LOST))
+        tcp_mark_lost(c, head);
+    tcp_touch_inline(c);
+}
+
+static void newreno(struct tcp_connection *c, const struct acknowledgement *work)
+{
+    if (work->advanced) {
+        uint32_t segments = 1;
+        for (uint32_t left = work->acked; left > c->send_mss && segments < c->duplicate_acks; left -= c->send_mss)
+            segments++; /* these are no longer above SND.UNA */
+        c->duplicate_acks = (uint8_t)(c->duplicate_acks > segments ? c->duplicate_acks - segments : 0);
+        if (c->recovery == TCP_RECOVERY_FAST) /* a partial ACK shows the next hole */
+            head_lost(c);
+        else
+            c->duplicate_acks = 0;
+    } else if (work->duplicate) {
+        c->duplicate_acks += c->duplicate_acks < UINT8_MAX;
+        tcp_touch_inline(c);
+        if (c->duplicate_acks == 3 && c->recovery == TCP_RECOVERY_NONE) {
+            tcp_enter_recovery(c);
+            head_lost(c);
+        }
+    }
+}
+
+/* ---- Window. */
+
+static void window_opened(struct tcp_connection *c)
+{
+    if (c->send_unacked != c->send_next && c->send_head && !(c->send_head->flags & TCP_SEGMENT_LOST) &&
+        !(c->send_head->flags & TCP_SEGMENT_SACKED))
+        tcp_mark_lost(c, c->send_head); /* the probe was refused: send it again now, not after a timeout */
+    c->backoff = 0;
+    c->retransmit_kind = TCP_RETRANSMIT_NONE;
+}
+
+static void window_update(struct tcp_connection *c, const struct tcp_input *in)
+{
+    uint32_t before = c->send_window, edge = c->window_ack + c->send_window;
+
+    if (!sequence_before(c->window_sequence, in->sequence) &&
+        !(c->window_sequence == in->sequence && !sequence_after(c->window_ack, in->ack)))
+        return;
+    if (sequence_before(in->ack + in->window, edge) && edge - (in->ack + in->window) > 1u << c->send_scale)
+        COUNT(c->stack,
+              tcp_window_shrunk); /* REQ RFC9293 MUST-34: be robust against it [test: net_script/window_shrunk] */
+    c->send_window = in->window;
+    c->window_sequence = in->sequence;
+    c->window_ack = in->ack;
+    if (in->window > c->send_window_max)
+        c->send_window_max = in->window;
+    if (in->window == 0 && before != 0)
+        COUNT(c->stack, tcp_zero_windows_received);
+    if (in->window != 0 && before == 0)
+        window_opened(c);
+    if (in->window == 0)
+        c->progress_at = c->stack->tick; /* REQ RFC9293 MUST-37: a peer that answers probes is alive [test:
+                                            net_script/zero_window_forever] */
+}
+
+static void tell_writable(struct tcp_connection *c)
+{
+    uint32_t used = tcp_unacknowledged_bytes(c);
+
+    if (used <= c->stack->config.send_buffer / 2) {
+        c->flags &= ~(uint32_t)TCP_FLAG_WANT_WRITE;
+        tcp_deliver_later(c, TCP_FLAG_EVENT_WRITABLE);
+    }
+}
+
+/* RFC 8985 section 7.4: what became of the tail loss probe? */
+static void probe_check(struct tcp_connection *c, const struct acknowledgement *work)
+{
+    if (!(c->flags & TCP_FLAG_PROBED) || sequence_before(work->in->ack, c->probe_end))
+        return;
+    if ((c->flags & TCP_FLAG_PROBE_RESENT) && !work->dsack && c->recovery == TCP_RECOVERY_NONE &&
+        sequence_after(work->in->ack, c->probe_end)) {
+        /* The probe repaired a loss by itself: the window still has to answer for it. */
+        COUNT(c->stack, tcp_loss_probe_recoveries);
+        c->slow_start_threshold = congestion_of(c)->reduce(c);
+        c->congestion_window = c->slow_start_threshold;
+    }
+    c->flags &= ~(uint32_t)(TCP_FLAG_PROBED | TCP_FLAG_PROBE_RESENT);
+}
+
+static void loss_and_recovery(struct tcp_connection *c, struct acknowledgement *work)
+{
+    undo_check(c, work);
+    if (c->recovery != TCP_RECOVERY_NONE && work->advanced && !sequence_before(work->in->ack, c->recovery_point))
+        recovery_finish(c);
+    if (c->flags & TCP_FLAG_SACK)
+        tcp_detect_loss(c);
+    else
+        newreno(c, work);
+    if (c->recovery == TCP_RECOVERY_FAST)
+        prr(c, work);
+    else if (work->advanced)
+        grow(c, work->acked);
+}
+
+void tcp_acknowledge(struct tcp_connection *c, const struct tcp_input *in)
+{
+    struct acknowledgement work = {.in = in};
+    bool outstanding = c->send_next != c->send_unacked;
+
+    work.duplicate = outstanding && in->ack == c->send_unacked && in->length == 0 && in->window == c->send_window &&
+                     !(in->flags & (RTE_TCP_SYN_FLAG | RTE_TCP_FIN_FLAG));
+    if (work.duplicate)
+        COUNT(c->stack, tcp_duplicate_acks);
+    if (outstanding) {
+        process_sack(c, &work);
+        if (sequence_after(in->ack, c->send_unacked))
+            advance(c, &work);
+        if (work.rtt)
+            tcp_rtt_sample(c, work.rtt);
+        if (work.advanced || work.sacked)
+            c->retransmit_kind = TCP_RETRANSMIT_NONE; /* set anew by what follows, or by output */
+        probe_check(c, &work);
+    }
+    window_update(c, in);
+    if (outstanding)
+        loss_and_recovery(c, &work);
+    if (c->send_next == c->send_unacked && c->rack_rtt) {
+        c->rack_rtt = 0; /* nothing in flight: times wrap before they are compared again */
+        c->recovery = TCP_RECOVERY_NONE;
+        c->duplicate_acks = 0;
+    }
+    if (work.advanced && (c->flags & TCP_FLAG_WANT_WRITE))
+        tell_writable(c);
+    if (c->retransmit_kind == TCP_RETRANSMIT_NONE)
+        tcp_set_retransmit(c);
+    if (c->lost || c->send_unsent)
+        tcp_touch_inline(c);
+}

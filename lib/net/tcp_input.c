@@ -1,0 +1,496 @@
+/*
+ * A TCP segment against the state machine of RFC 9293 section 3.10.7, with RFC 7323 (PAWS) and RFC 5961. Private to
+ * lib/net (tcp_internal.h); the stack's thread. Payload: tcp_receive.c; acknowledgements: tcp_ack.c.
+ */
+#include "lib/net/hash.h"
+#include "lib/net/tcp_internal.h"
+
+#include <rte_ip.h>
+
+static uint32_t read32(const void *bytes)
+{
+    uint32_t value;
+
+    memcpy(&value, bytes, 4);
+    return rte_be_to_cpu_32(value);
+}
+
+/* ---- Checks that need no connection. */
+
+static bool checksum_good(const struct net_stack *stack, const struct net_packet *packet, const struct rte_tcp_hdr *tcp)
+{
+    const struct rte_mbuf *mbuf = packet->mbuf;
+    uint32_t offloads = stack->interfaces[packet->interface].config.offloads;
+    uint64_t state = mbuf->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
+    const void *ip = rte_pktmbuf_mtod_offset(mbuf, const void *, packet->network_offset);
+
+    if (offloads & NET_OFFLOAD_RX_TRUSTED)
+        return true;
+    if ((offloads & NET_OFFLOAD_RX_CHECKSUM) && state != RTE_MBUF_F_RX_L4_CKSUM_UNKNOWN)
+        return state != RTE_MBUF_F_RX_L4_CKSUM_BAD;
+    uint32_t sum;
+    uint16_t body;
+    if (net_address_is_ip4(&packet->flow.local)) {
+        sum = rte_ipv4_phdr_cksum(ip, 0);
+    } else { /* the pseudo header counts the transport's length, extension headers left out */
+        struct rte_ipv6_hdr pseudo = *(const struct rte_ipv6_hdr *)ip;
+        pseudo.payload_len = rte_cpu_to_be_16(packet->transport_length);
+        pseudo.proto = packet->protocol;
+        sum = rte_ipv6_phdr_cksum(&pseudo, 0);
+    }
+    if (mbuf->nb_segs == 1)
+        body = rte_raw_cksum(tcp, packet->transport_length);
+    else if (rte_raw_cksum_mbuf(mbuf, packet->transport_offset, packet->transport_length, &body))
+        return false;
+    sum += body;
+    return (uint16_t)((sum & 0xffff) + (sum >> 16)) == 0xffff;
+}
+
+/* REQ RFC9293 MUST-2, MUST-3: the checksum is always there and always checked [test: net_script/bad_checksum] */
+bool tcp_parse(struct net_stack *stack, struct net_packet *packet)
+{
+    const struct rte_tcp_hdr *tcp =
+        rte_pktmbuf_mtod_offset(packet->mbuf, const struct rte_tcp_hdr *, packet->transport_offset);
+    uint32_t header = 0;
+
+    if (packet->transport_length >= sizeof *tcp && packet->mbuf->data_len >= packet->transport_offset + sizeof *tcp)
+        header = (tcp->data_off >> 4) * 4u;
+    if (header < sizeof *tcp || header > packet->transport_length ||
+        header + packet->transport_offset > packet->mbuf->data_len) {
+        DROP(stack, packet->mbuf, drop_tcp_header);
+        return false;
+    }
+    if (!checksum_good(stack, packet, tcp)) {
+        DROP(stack, packet->mbuf, drop_tcp_checksum);
+        return false;
+    }
+    packet->flow.remote_port = rte_be_to_cpu_16(tcp->src_port);
+    packet->flow.local_port = rte_be_to_cpu_16(tcp->dst_port);
+    packet->hash = hash_flow(stack->config.seed, &packet->flow);
+    COUNT(stack, tcp_segments_received);
+    return true;
+}
+
+static void input_fill(struct net_packet *packet, struct tcp_input *in)
+{
+    const struct rte_tcp_hdr *tcp =
+        rte_pktmbuf_mtod_offset(packet->mbuf, const struct rte_tcp_hdr *, packet->transport_offset);
+
+    in->packet = packet;
+    in->sequence = rte_be_to_cpu_32(tcp->sent_seq);
+    in->ack = rte_be_to_cpu_32(tcp->recv_ack);
+    in->raw_window = rte_be_to_cpu_16(tcp->rx_win);
+    in->window = in->raw_window;
+    in->header = (uint16_t)((tcp->data_off >> 4) * 4);
+    in->length = (uint16_t)(packet->transport_length - in->header);
+    in->flags = tcp->tcp_flags;
+}
+
+/* A segment carries a lone timestamp almost always: recognized by one comparison. */
+void tcp_input_options(struct net_stack *stack, struct tcp_input *in)
+{
+    const uint8_t *bytes = rte_pktmbuf_mtod_offset(in->packet->mbuf, const uint8_t *,
+                                                   in->packet->transport_offset + sizeof(struct rte_tcp_hdr));
+    size_t length = in->header - sizeof(struct rte_tcp_hdr);
+
+    if (length == TCP_TIMESTAMP_BYTES && read32(bytes) == 0x0101080a) {
+        memset(&in->options, 0, offsetof(struct tcp_options, sack));
+        in->options.has_timestamp = true;
+        in->options.timestamp = read32(bytes + 4);
+        in->options.timestamp_echo = read32(bytes + 8);
+        return;
+    }
+    if (!tcp_options_parse(bytes, length, in->flags & RTE_TCP_SYN_FLAG, &in->options))
+        COUNT(stack, drop_tcp_options);
+}
+
+/* RFC 5961 section 7: a budget, so that nobody makes us a source of ACK floods. */
+bool tcp_challenge_allowed(struct net_stack *stack)
+{
+    if (stack->tick - stack->challenge_tick >= 1000000u >> TIMER_TICK_SHIFT) {
+        stack->challenge_tick = stack->tick;
+        stack->challenge_left = stack->config.challenge_acks;
+    }
+    if (stack->challenge_left == 0) {
+        COUNT(stack, tcp_challenge_acks_suppressed);
+        return false;
+    }
+    stack->challenge_left--;
+    COUNT(stack, tcp_challenge_acks);
+    return true;
+}
+
+static void challenge(struct tcp_connection *c)
+{
+    if (tcp_challenge_allowed(c->stack))
+        tcp_send_ack(c);
+}
+
+/* ---- SYN-SENT: RFC 9293 section 3.10.7.3. */
+
+static void syn_sent_established(struct tcp_connection *c, struct tcp_input *in)
+{
+    if (c->probes == 0) /* Karn: only a SYN sent once gives a sample */
+        tcp_rtt_sample(c, stack_time(c->stack) - c->rack_sent_at);
+    c->send_unacked = in->ack;
+    c->send_next = in->ack;
+    c->retransmit_at = 0;
+    c->state = TCP_STATE_ESTABLISHED;
+    connection_establish(c);
+    c->send_window = in->raw_window; /* REQ RFC7323 2.2: not scaled [test: net_script/syn_window_not_scaled] */
+    c->send_window_max = c->send_window;
+    c->window_sequence = in->sequence;
+    c->window_ack = in->ack;
+    tcp_deliver_later(c, TCP_FLAG_EVENT_CONNECTED);
+    c->flags |= TCP_FLAG_ACK_NOW;
+    tcp_touch_inline(c);
+}
+
+static void syn_sent_input(struct tcp_connection *c, struct tcp_input *in)
+{
+    bool has_ack = in->flags & RTE_TCP_ACK_FLAG;
+
+    if (has_ack && in->ack != c->send_unacked + 1) {
+        COUNT(c->stack, drop_tcp_ack);
+        tcp_reset_segment(c->stack, in);
+        return;
+    }
+    if (in->flags & RTE_TCP_RST_FLAG) { /* believed only with a good ACK [test: net_script/rst_in_syn_sent] */
+        if (has_ack) {
+            COUNT(c->stack, tcp_resets_received);
+            connection_end(c, TCP_CLOSE_REFUSED);
+        } else {
+            COUNT(c->stack, drop_tcp_reset);
+        }
+        return;
+    }
+    if (!(in->flags & RTE_TCP_SYN_FLAG)) {
+        COUNT(c->stack, drop_tcp_flags);
+        return;
+    }
+    tcp_input_options(c->stack, in);
+    c->receive_next = in->sequence + 1;
+    c->receive_edge = c->receive_next;
+    c->ack_sent = c->receive_next;
+    c->timestamp_recent = in->options.timestamp;
+    connection_negotiate(c, in->options.mss, in->options.has_scale, in->options.scale, in->options.has_timestamp,
+                         in->options.sack_permitted);
+    if (has_ack) {
+        syn_sent_established(c, in);
+        return;
+    }
+    /* REQ RFC9293 MUST-10: simultaneous open [test: net_script/simultaneous_open] */
+    COUNT(c->stack, tcp_simultaneous_opens);
+    c->state = TCP_STATE_SYN_RECEIVED;
+    c->probes = c->backoff = 0;
+    c->retransmit_at = stack_deadline(c->stack, TCP_RTO_INITIAL_US);
+    uint32_t window = c->stack->config.receive_buffer;
+    c->receive_edge = c->receive_next + (window < 65535 ? window : 65535);
+    tcp_send_syn(c);
+    tcp_timer_arm(c);
+}
+
+/* ---- The synchronized states: RFC 9293 section 3.10.7.4. */
+
+/* First, RFC 7323 section 5.3. False: dropped. */
+static bool timestamps_acceptable(struct tcp_connection *c, const struct tcp_input *in)
+{
+    if (!(c->flags & TCP_FLAG_TIMESTAMPS) || (in->flags & RTE_TCP_RST_FLAG))
+        return true;
+    if (!in->options.has_timestamp) {
+        COUNT(c->stack, drop_tcp_no_timestamp);
+        return false;
+    }
+    if (!sequence_before(in->options.timestamp, c->timestamp_recent))
+        return true;
+    if (c->flags &
+        TCP_FLAG_TIMESTAMP_OLD) { /* REQ RFC7323 5.5: silent for days [test: net_script/paws_after_long_idle] */
+        c->flags &= ~(uint32_t)TCP_FLAG_TIMESTAMP_OLD;
+        c->timestamp_recent = in->options.timestamp;
+        return true;
+    }
+    COUNT(c->stack, drop_tcp_paws);
+    c->flags |= TCP_FLAG_ACK_NOW;
+    tcp_touch_inline(c);
+    return false;
+}
+
+static uint32_t input_span(const struct tcp_input *in)
+{
+    return in->length + !!(in->flags & RTE_TCP_FIN_FLAG) + !!(in->flags & RTE_TCP_SYN_FLAG);
+}
+
+/* Is any part of the segment in the window? A zero window admits what stands exactly at its edge. */
+static bool sequence_acceptable(const struct tcp_connection *c, const struct tcp_input *in)
+{
+    uint32_t span = input_span(in), window = c->receive_edge - c->receive_next;
+
+    if (window == 0)
+        return in->sequence == c->receive_next;
+    if (sequence_before(in->sequence, c->receive_edge) && !sequence_before(in->sequence, c->receive_next))
+        return true;
+    if (in->sequence == c->receive_edge && span == 0)
+        return true; /* an ACK sent when the window was used up: its acknowledgement counts */
+    return span > 0 && sequence_after(in->sequence + span, c->receive_next) &&
+           !sequence_after(in->sequence + span, c->receive_edge + 1);
+}
+
+static void unacceptable(struct tcp_connection *c, const struct tcp_input *in)
+{
+    uint32_t span = input_span(in);
+
+    if (in->flags & RTE_TCP_RST_FLAG) {
+        COUNT(c->stack, drop_tcp_reset);
+        return;
+    }
+    if (span > 0 && !sequence_after(in->sequence + span, c->receive_next)) {
+        /* All old: our ACK was lost. With D-SACK, so that the sender learns that it repeated in vain. */
+        COUNT(c->stack, drop_tcp_duplicate);
+        tcp_send_duplicate_ack(c, in->sequence, in->sequence + span);
+        return;
+    }
+    COUNT(c->stack, drop_tcp_sequence);
+    if (in->sequence == c->receive_next - 1 && in->length == 0) {
+        COUNT(c->stack, tcp_window_probes_received); /* keepalive, or a probe in Linux's manner */
+        tcp_send_ack(c);
+    } else {
+        challenge(c);
+    }
+}
+
+/* REQ RFC5961 3.2: RST only at exactly RCV.NXT, else a challenge [test: net_script/rst_in_window_challenged] */
+static void reset_received(struct tcp_connection *c, const struct tcp_input *in)
+{
+    if (in->sequence != c->receive_next) {
+        COUNT(c->stack, drop_tcp_reset);
+        challenge(c);
+        return;
+    }
+    COUNT(c->stack, tcp_resets_received);
+    connection_end(c, c->state == TCP_STATE_SYN_RECEIVED ? TCP_CLOSE_REFUSED
+                      : c->state == TCP_STATE_LAST_ACK   ? TCP_CLOSE_NORMAL
+                      : c->state == TCP_STATE_CLOSING    ? TCP_CLOSE_NORMAL
+                                                         : TCP_CLOSE_RESET);
+}
+
+/* REQ RFC5961 5.2: ((SND.UNA - MAX.SND.WND) <= SEG.ACK <= SND.NXT) [test: net_script/ack_out_of_range] */
+static bool ack_acceptable(struct tcp_connection *c, const struct tcp_input *in)
+{
+    if (sequence_after(in->ack, c->send_next) || sequence_before(in->ack, c->send_unacked - c->send_window_max)) {
+        COUNT(c->stack, drop_tcp_ack);
+        challenge(c);
+        return false;
+    }
+    return true;
+}
+
+/* The ACK of a simultaneous open's SYN-ACK. */
+static bool syn_received_ack(struct tcp_connection *c, const struct tcp_input *in)
+{
+    if (in->ack != c->send_unacked + 1) {
+        tcp_reset_segment(c->stack, in);
+        return false;
+    }
+    c->send_unacked = c->send_next = in->ack;
+    c->retransmit_at = 0;
+    c->state = TCP_STATE_ESTABLISHED;
+    connection_establish(c);
+    c->send_window = c->send_window_max = in->window;
+    c->window_sequence = in->sequence;
+    c->window_ack = in->ack;
+    tcp_deliver_later(c, TCP_FLAG_EVENT_CONNECTED);
+    return true;
+}
+
+/* Our FIN is acknowledged: the states that wait for it. False: the connection is over. */
+static bool fin_acknowledged(struct tcp_connection *c)
+{
+    switch (c->state) {
+    case TCP_STATE_FIN_WAIT_1:
+        c->state = TCP_STATE_FIN_WAIT_2;
+        if (c->flags & TCP_FLAG_DETACHED)
+            c->keep_at = stack_deadline(c->stack, c->stack->config.fin_wait_us);
+        tcp_touch_inline(c);
+        return true;
+    case TCP_STATE_CLOSING:
+        time_wait_enter(c);
+        return false;
+    case TCP_STATE_LAST_ACK:
+        connection_finish(c);
+        return false;
+    default:
+        return true;
+    }
+}
+
+static void fin_received(struct tcp_connection *c)
+{
+    c->receive_next++;
+    c->flags |= TCP_FLAG_FIN_RECEIVED | TCP_FLAG_ACK_NOW;
+    tcp_touch_inline(c);
+    if (sequence_before(c->receive_edge, c->receive_next))
+        c->receive_edge = c->receive_next;
+    tcp_deliver_later(c, TCP_FLAG_EVENT_PEER_CLOSED);
+    switch (c->state) {
+    case TCP_STATE_ESTABLISHED:
+        c->state = TCP_STATE_CLOSE_WAIT;
+        break;
+    case TCP_STATE_FIN_WAIT_1:
+        c->state = TCP_STATE_CLOSING;
+        break;
+    case TCP_STATE_FIN_WAIT_2:
+        time_wait_enter(c);
+        break;
+    default:
+        break;
+    }
+}
+
+/* REQ RFC7323 4.3: TS.Recent follows segments that cover Last.ACK.sent [test: net_script/timestamp_recent] */
+static void timestamp_update(struct tcp_connection *c, const struct tcp_input *in)
+{
+    if (in->options.has_timestamp && !sequence_after(in->sequence, c->ack_sent) &&
+        !sequence_before(in->options.timestamp, c->timestamp_recent))
+        c->timestamp_recent = in->options.timestamp;
+}
+
+static void synchronized_input(struct tcp_connection *c, struct tcp_input *in)
+{
+    tcp_input_options(c->stack, in);
+    if (!timestamps_acceptable(c, in))
+        return;
+    if (!sequence_acceptable(c, in)) {
+        unacceptable(c, in);
+        return;
+    }
+    if (in->flags & RTE_TCP_RST_FLAG) {
+        reset_received(c, in);
+        return;
+    }
+    if (in->flags & RTE_TCP_SYN_FLAG) { /* REQ RFC5961 4.2 [test: net_script/syn_in_established_challenged] */
+        COUNT(c->stack, drop_tcp_syn);
+        challenge(c);
+        return;
+    }
+    if (!(in->flags & RTE_TCP_ACK_FLAG)) {
+        COUNT(c->stack, drop_tcp_no_ack);
+        return;
+    }
+    c->received_at = c->stack->tick;
+    timestamp_update(c, in);
+    if (c->state == TCP_STATE_SYN_RECEIVED && !syn_received_ack(c, in))
+        return;
+    if (!ack_acceptable(c, in))
+        return;
+    tcp_acknowledge(c, in);
+    if ((c->flags & TCP_FLAG_FIN_SENT) && c->send_unacked == c->send_next && c->send_end == c->send_next &&
+        !fin_acknowledged(c))
+        return;
+    if (!tcp_can_receive(c)) {
+        if (input_span(in)) {
+            COUNT(c->stack, drop_tcp_duplicate);
+            tcp_send_ack(c);
+        }
+        return;
+    }
+    if (input_span(in) == 0)
+        return;
+    if (c->receive_edge == c->receive_next) /* a probe of the closed window: answered, its payload refused */
+        COUNT(c->stack, tcp_window_probes_received);
+    if (tcp_receive_payload(c, in))
+        fin_received(c);
+}
+
+/*
+ * Header prediction: the next segment in order on an established connection, nothing special about it. Does what
+ * synchronized_input() would do, with the checks that cannot fail left out.
+ */
+static bool fast_path(struct tcp_connection *c, struct tcp_input *in)
+{
+    if (c->state != TCP_STATE_ESTABLISHED || (in->flags & ~RTE_TCP_PSH_FLAG) != RTE_TCP_ACK_FLAG ||
+        in->sequence != c->receive_next || c->out_of_order || in->length > c->receive_edge - c->receive_next)
+        return false;
+    if (c->flags & TCP_FLAG_TIMESTAMPS) {
+        if (in->header != sizeof(struct rte_tcp_hdr) + TCP_TIMESTAMP_BYTES)
+            return false;
+        tcp_input_options(c->stack, in);
+        if (!in->options.has_timestamp || sequence_before(in->options.timestamp, c->timestamp_recent))
+            return false;
+    } else if (in->header != sizeof(struct rte_tcp_hdr)) {
+        return false;
+    } else {
+        in->options.has_timestamp = false;
+        in->options.sack_count = 0;
+    }
+    if (sequence_after(in->ack, c->send_next) || sequence_before(in->ack, c->send_unacked))
+        return false;
+    COUNT(c->stack, tcp_fast_path);
+    c->received_at = c->stack->tick;
+    timestamp_update(c, in);
+    if (in->ack != c->send_unacked || in->window != c->send_window || in->length == 0)
+        tcp_acknowledge(c, in);
+    if (in->length)
+        tcp_receive_payload(c, in);
+    return true;
+}
+
+void tcp_input_connection(struct tcp_connection *c, struct tcp_input *in)
+{
+    if (c->state == TCP_STATE_SYN_SENT) {
+        syn_sent_input(c, in);
+        return;
+    }
+    if (!(in->flags & RTE_TCP_SYN_FLAG))
+        in->window = (uint32_t)in->raw_window << c->send_scale;
+    if (!fast_path(c, in))
+        synchronized_input(c, in);
+}
+
+static const struct net_flow *reference_flow(const struct net_stack *stack, uint32_t reference)
+{
+    uint32_t index = flow_reference_index(reference);
+
+    switch (flow_reference_kind(reference)) {
+    case FLOW_CONNECTION:
+        return &stack->connections[index].flow;
+    case FLOW_HALF_OPEN:
+        return &stack->half_opens[index].flow;
+    case FLOW_MOVED:
+        return &stack->moved_flows[index].flow;
+    default:
+        return &stack->time_waits[index].flow;
+    }
+}
+
+static uint32_t flow_find(const struct net_stack *stack, const struct net_packet *packet)
+{
+    uint32_t position = packet->hash, reference;
+
+    while ((reference = flow_table_candidate(&stack->flows, packet->hash, &position)) != 0)
+        if (net_flow_equal(reference_flow(stack, reference), &packet->flow))
+            return reference;
+    return 0;
+}
+
+void tcp_input(struct net_stack *stack, struct net_packet *packet)
+{
+    uint32_t reference = flow_find(stack, packet), index = flow_reference_index(reference);
+    struct tcp_input in;
+
+    input_fill(packet, &in);
+    if (reference == 0) {
+        tcp_input_options(stack, &in);
+        tcp_listen_input(stack, &in, 0);
+    } else if (flow_reference_kind(reference) == FLOW_CONNECTION) {
+        tcp_input_connection(&stack->connections[index], &in);
+    } else if (flow_reference_kind(reference) == FLOW_HALF_OPEN) {
+        tcp_input_options(stack, &in);
+        half_open_input(stack, &stack->half_opens[index], &in);
+    } else if (flow_reference_kind(reference) == FLOW_MOVED) {
+        moved_input(stack, &stack->moved_flows[index], &in);
+    } else {
+        tcp_input_options(stack, &in);
+        time_wait_input(stack, &stack->time_waits[index], &in);
+    }
+    rte_pktmbuf_free(packet->mbuf); /* NULL when a queue took it */
+}

@@ -1,0 +1,608 @@
+/*
+ * TCP segments out: what may be sent now, headers, retransmission, probes. Private to lib/net (tcp_internal.h).
+ *
+ * The payload of a segment lies in its own mbuf from the moment the application writes it; sending writes headers in
+ * front of it and raises the reference count for the port. While the port holds a reference the mbuf is not modified: a
+ * retransmission in that time sends a copy.
+ */
+#include "lib/net/tcp_internal.h"
+
+#include <netinet/in.h>
+#include <rte_ip.h>
+
+/* ---- Headers. */
+
+struct outgoing {
+    struct rte_mbuf *mbuf; /* data_len and pkt_len are the payload's */
+    uint32_t sequence;
+    uint32_t length;
+    uint8_t flags;
+    uint8_t sack_count;
+    uint16_t gso_size; /* 0: one segment */
+    struct tcp_sack_block sack[TCP_SACK_BLOCKS];
+};
+
+static size_t options_write(const struct tcp_connection *c, const struct outgoing *out, uint8_t *bytes)
+{
+    size_t length = 0;
+
+    if (c->flags & TCP_FLAG_TIMESTAMPS) {
+        tcp_options_write_timestamp(bytes, tcp_timestamp(c->stack, c->timestamp_offset), c->timestamp_recent);
+        length = TCP_TIMESTAMP_BYTES;
+    }
+    if (out->sack_count)
+        length += tcp_options_write_sack(bytes + length, out->sack, out->sack_count);
+    return length;
+}
+
+/* IPv4 or IPv6 header and the TCP checksum, in hardware where the interface has it. */
+static void network_finish(struct net_stack *stack, struct rte_mbuf *mbuf, const struct net_flow *flow,
+                           uint8_t interface, uint8_t congestion, uint8_t *network, struct rte_tcp_hdr *tcp,
+                           size_t header_length, uint16_t gso_size)
+{
+    uint32_t offloads = stack->interfaces[interface].config.offloads;
+    uint32_t transport_length = mbuf->pkt_len - (uint32_t)((uint8_t *)tcp - network);
+    uint64_t flags = 0;
+
+    mbuf->l4_len = header_length;
+    mbuf->l3_len = (uint16_t)((uint8_t *)tcp - network);
+    mbuf->tso_segsz = gso_size;
+    if (gso_size)
+        flags |= RTE_MBUF_F_TX_TCP_SEG;
+    tcp->cksum = 0;
+    if (net_address_is_ip4(&flow->remote)) {
+        struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)network;
+        ip4_header_write(stack, network, flow, IPPROTO_TCP, congestion, (uint16_t)transport_length);
+        flags |= RTE_MBUF_F_TX_IPV4;
+        if (offloads & NET_OFFLOAD_TX_IP4_CHECKSUM)
+            flags |= RTE_MBUF_F_TX_IP_CKSUM;
+        else
+            ip->hdr_checksum = rte_ipv4_cksum(ip);
+        if (offloads & NET_OFFLOAD_TX_TCP_CHECKSUM) {
+            flags |= RTE_MBUF_F_TX_TCP_CKSUM;
+            tcp->cksum = rte_ipv4_phdr_cksum(ip, flags);
+        } else {
+            tcp->cksum = rte_ipv4_udptcp_cksum(ip, tcp);
+        }
+    } else {
+        struct rte_ipv6_hdr *ip = (struct rte_ipv6_hdr *)network;
+        ip6_header_write(network, flow, IPPROTO_TCP, congestion, 64, (uint16_t)transport_length);
+        flags |= RTE_MBUF_F_TX_IPV6;
+        if (offloads & NET_OFFLOAD_TX_TCP_CHECKSUM) {
+            flags |= RTE_MBUF_F_TX_TCP_CKSUM;
+            tcp->cksum = rte_ipv6_phdr_cksum(ip, flags);
+        } else {
+            tcp->cksum = rte_ipv6_udptcp_cksum(ip, tcp);
+        }
+    }
+    mbuf->ol_flags = flags;
+}
+
+/* Make room for `length` bytes of headers; the mbuf's data is the payload. */
+static uint8_t *headers_prepend(struct rte_mbuf *mbuf, size_t length)
+{
+    mbuf->data_off = (uint16_t)(mbuf->data_off - length);
+    mbuf->data_len = (uint16_t)(mbuf->data_len + length);
+    mbuf->pkt_len += (uint32_t)length;
+    return rte_pktmbuf_mtod(mbuf, uint8_t *);
+}
+
+static uint16_t network_length(const struct net_flow *flow)
+{
+    return net_address_is_ip4(&flow->remote) ? sizeof(struct rte_ipv4_hdr) : sizeof(struct rte_ipv6_hdr);
+}
+
+/* Every segment acknowledges: what was owed is paid. */
+static void acknowledgement_sent(struct tcp_connection *c)
+{
+    c->flags &= ~(uint32_t)(TCP_FLAG_ACK_NOW | TCP_FLAG_ACK_DELAYED);
+    c->delayed_ack_at = 0;
+    c->ack_sent = c->receive_next;
+}
+
+static void transmit(struct tcp_connection *c, struct outgoing *out)
+{
+    uint8_t options[TCP_OPTIONS_MAX];
+    size_t options_length = options_write(c, out, options);
+    size_t header_length = sizeof(struct rte_tcp_hdr) + options_length;
+    uint8_t *network = headers_prepend(out->mbuf, network_length(&c->flow) + header_length);
+    struct rte_tcp_hdr *tcp = (struct rte_tcp_hdr *)(network + network_length(&c->flow));
+
+    tcp->src_port = rte_cpu_to_be_16(c->flow.local_port);
+    tcp->dst_port = rte_cpu_to_be_16(c->flow.remote_port);
+    tcp->sent_seq = rte_cpu_to_be_32(out->sequence);
+    tcp->recv_ack = rte_cpu_to_be_32(c->receive_next);
+    tcp->data_off = (uint8_t)(header_length << 2);
+    tcp->tcp_flags = out->flags;
+    tcp->rx_win = rte_cpu_to_be_16(tcp_receive_window(c));
+    tcp->tcp_urp = 0;
+    memcpy(tcp + 1, options, options_length);
+    network_finish(c->stack, out->mbuf, &c->flow, c->interface, 0, network, tcp, header_length, out->gso_size);
+    acknowledgement_sent(c);
+    COUNT(c->stack, tcp_segments_sent);
+    neighbour_output(c->stack, c->neighbour, out->mbuf);
+}
+
+void tcp_send_bare(struct net_stack *stack, const struct tcp_bare *bare)
+{
+    struct rte_mbuf *mbuf = stack_mbuf(stack);
+    size_t header_length = sizeof(struct rte_tcp_hdr) + bare->options_length;
+
+    if (!mbuf)
+        return;
+    uint8_t *network = headers_prepend(mbuf, network_length(bare->flow) + header_length);
+    struct rte_tcp_hdr *tcp = (struct rte_tcp_hdr *)(network + network_length(bare->flow));
+    tcp->src_port = rte_cpu_to_be_16(bare->flow->local_port);
+    tcp->dst_port = rte_cpu_to_be_16(bare->flow->remote_port);
+    tcp->sent_seq = rte_cpu_to_be_32(bare->sequence);
+    tcp->recv_ack = rte_cpu_to_be_32(bare->ack);
+    tcp->data_off = (uint8_t)(header_length << 2);
+    tcp->tcp_flags = bare->flags;
+    tcp->rx_win = rte_cpu_to_be_16(bare->window);
+    tcp->tcp_urp = 0;
+    memcpy(tcp + 1, bare->options, bare->options_length);
+    network_finish(stack, mbuf, bare->flow, bare->interface, 0, network, tcp, header_length, 0);
+    COUNT(stack, tcp_segments_sent);
+    neighbour_output(stack, bare->neighbour, mbuf);
+}
+
+/* ---- Segments without payload. */
+
+static unsigned sack_room(const struct tcp_connection *c, uint32_t payload)
+{
+    uint32_t options = TCP_OPTIONS_MAX - (c->flags & TCP_FLAG_TIMESTAMPS ? TCP_TIMESTAMP_BYTES : 0u);
+    uint32_t room = c->send_mss > payload ? c->send_mss - payload : 0;
+
+    if (!c->out_of_order || !(c->flags & TCP_FLAG_SACK))
+        return 0;
+    if (room > options)
+        room = options;
+    return room >= 12 ? (room - 4) / 8 : 0;
+}
+
+static void send_empty(struct tcp_connection *c, uint32_t sequence, uint8_t flags,
+                       const struct tcp_sack_block *duplicate)
+{
+    struct outgoing out = {.mbuf = stack_mbuf(c->stack), .sequence = sequence, .flags = flags};
+    unsigned room = c->flags & TCP_FLAG_TIMESTAMPS ? 3 : TCP_SACK_BLOCKS;
+
+    if (!out.mbuf) { /* no memory: owe it, the timer tries again */
+        c->flags |= TCP_FLAG_ACK_DELAYED;
+        return;
+    }
+    if (c->flags & TCP_FLAG_SACK) {
+        if (duplicate)
+            out.sack[out.sack_count++] = *duplicate;
+        out.sack_count =
+            (uint8_t)(out.sack_count + tcp_sack_blocks(c, out.sack + out.sack_count, room - out.sack_count));
+    }
+    transmit(c, &out);
+}
+
+void tcp_send_ack(struct tcp_connection *c)
+{
+    COUNT(c->stack, tcp_acks_sent);
+    send_empty(c, c->send_next, RTE_TCP_ACK_FLAG, NULL);
+}
+
+void tcp_send_duplicate_ack(struct tcp_connection *c, uint32_t start, uint32_t end)
+{
+    struct tcp_sack_block block = {start, end};
+
+    COUNT(c->stack, tcp_acks_sent);
+    send_empty(c, c->send_next, RTE_TCP_ACK_FLAG, &block);
+}
+
+void tcp_send_reset(struct tcp_connection *c)
+{
+    COUNT(c->stack, tcp_resets_sent);
+    send_empty(c, c->send_next, RTE_TCP_RST_FLAG | RTE_TCP_ACK_FLAG, NULL);
+}
+
+void tcp_reset_segment(struct net_stack *stack, const struct tcp_input *in)
+{
+    struct tcp_bare bare = {.flow = &in->packet->flow, .flags = RTE_TCP_RST_FLAG};
+    unsigned interface;
+    int neighbour;
+
+    if (in->flags & RTE_TCP_RST_FLAG)
+        return;
+    neighbour = neighbour_toward(stack, &in->packet->flow.remote, &interface);
+    if (neighbour == NET_NONE)
+        return;
+    bare.neighbour = (uint32_t)neighbour;
+    bare.interface = (uint8_t)interface;
+    if (in->flags & RTE_TCP_ACK_FLAG) {
+        bare.sequence = in->ack;
+    } else {
+        bare.flags |= RTE_TCP_ACK_FLAG;
+        bare.ack = in->sequence + in->length + !!(in->flags & RTE_TCP_SYN_FLAG) + !!(in->flags & RTE_TCP_FIN_FLAG);
+    }
+    COUNT(stack, tcp_resets_sent);
+    tcp_send_bare(stack, &bare);
+}
+
+/* SYN of an active open; SYN-ACK of a simultaneous one. REQ RFC9293 MUST-14: MSS is sent with every SYN [test:
+ * net_script/active_open] */
+void tcp_send_syn(struct tcp_connection *c)
+{
+    struct net_stack *stack = c->stack;
+    bool answer = c->state == TCP_STATE_SYN_RECEIVED;
+    uint32_t window = stack->config.receive_buffer;
+    uint8_t bytes[TCP_OPTIONS_MAX];
+    struct tcp_options options = {
+        .mss = (uint16_t)tcp_local_mss(stack, &c->flow, c->interface),
+        .has_scale = !answer || (c->flags & TCP_FLAG_SCALED),
+        .scale = stack->receive_scale,
+        .sack_permitted = !answer || (c->flags & TCP_FLAG_SACK),
+        .has_timestamp = !answer || (c->flags & TCP_FLAG_TIMESTAMPS),
+        .timestamp = tcp_timestamp(stack, c->timestamp_offset),
+        .timestamp_echo = answer ? c->timestamp_recent : 0,
+    };
+    struct tcp_bare bare = {
+        .flow = &c->flow,
+        .neighbour = c->neighbour,
+        .sequence = c->send_unacked,
+        .ack = answer ? c->receive_next : 0,
+        /* REQ RFC7323 2.2: the window of a segment with SYN is not scaled [test: net_script/syn_window_not_scaled] */
+        .window = (uint16_t)(window > 65535 ? 65535 : window),
+        .interface = c->interface,
+        .flags = (uint8_t)(RTE_TCP_SYN_FLAG | (answer ? RTE_TCP_ACK_FLAG : 0)),
+        .options = bytes,
+    };
+
+    bare.options_length = tcp_options_write_syn(bytes, &options);
+    tcp_send_bare(stack, &bare);
+}
+
+/* ---- Segments of the send queue. */
+
+void segment_free(struct tcp_connection *c, struct tcp_segment *segment)
+{
+    c->send_segments--;
+    c->stack->census.send_mbufs--;
+    rte_pktmbuf_free_seg(segment_mbuf(segment));
+}
+
+/* The unsent tail grows by tail_write alone; before anything looks at it its length is brought up to date. */
+void tcp_seal_tail(struct tcp_connection *c)
+{
+    if (c->tail_write)
+        c->send_tail->length = (uint16_t)(c->tail_write - c->send_tail->data);
+}
+
+static uint8_t segment_flags(const struct tcp_segment *segment)
+{
+    uint8_t flags = RTE_TCP_ACK_FLAG;
+
+    if (segment->flags & TCP_SEGMENT_FIN)
+        flags |= RTE_TCP_FIN_FLAG;
+    if (segment->length && !(segment->next && segment->next->length))
+        flags |=
+            RTE_TCP_PSH_FLAG; /* REQ RFC9293 MUST-61: PSH with the last of the queue [test: net_script/push_on_last] */
+    return flags;
+}
+
+static void segment_transmit(struct tcp_connection *c, struct tcp_segment *segment, struct rte_mbuf *mbuf)
+{
+    struct outgoing out = {
+        .mbuf = mbuf, .sequence = segment->sequence, .length = segment->length, .flags = segment_flags(segment)};
+
+    mbuf->data_len = segment->length;
+    mbuf->pkt_len = segment->length;
+    mbuf->next = NULL;
+    mbuf->nb_segs = 1;
+    if (__builtin_expect(c->out_of_order != NULL, 0))
+        out.sack_count = (uint8_t)tcp_sack_blocks(c, out.sack, sack_room(c, segment->length));
+    transmit(c, &out);
+}
+
+/* The segment's own mbuf, shared with the port from now on. */
+static struct rte_mbuf *segment_share(struct tcp_segment *segment)
+{
+    struct rte_mbuf *mbuf = segment_mbuf(segment);
+
+    mbuf->data_off = (uint16_t)(segment->data - (uint8_t *)mbuf->buf_addr);
+    rte_mbuf_refcnt_update(mbuf, 1);
+    return mbuf;
+}
+
+static void segment_sent(struct tcp_connection *c, struct tcp_segment *segment)
+{
+    segment->sent_at = stack_time(c->stack);
+    segment->delivered = c->delivered;
+    if (segment->transmissions < UINT8_MAX)
+        segment->transmissions++;
+    segment_ring_push(&c->in_flight, segment);
+    c->prr_out += segment_span(segment);
+}
+
+static void segment_sent_first(struct tcp_connection *c, struct tcp_segment *segment)
+{
+    if (c->send_next == c->send_unacked)
+        c->progress_at = c->stack->tick;
+    segment->flags |= TCP_SEGMENT_SENT;
+    c->send_unsent = segment->next;
+    if (segment == c->send_tail) {
+        c->tail_write = NULL;
+        c->tail_room = 0;
+    }
+    if (segment->flags & TCP_SEGMENT_FIN)
+        c->flags |= TCP_FLAG_FIN_SENT;
+    c->send_next = segment_end(segment);
+    COUNT_ADD(c->stack, tcp_bytes_sent, segment->length);
+    segment_sent(c, segment);
+}
+
+static void segment_send_new(struct tcp_connection *c, struct tcp_segment *segment)
+{
+    segment_transmit(c, segment, segment_share(segment));
+    segment_sent_first(c, segment);
+}
+
+static struct rte_mbuf *segment_copy(struct tcp_connection *c, const struct tcp_segment *segment)
+{
+    struct rte_mbuf *copy = stack_mbuf(c->stack);
+
+    if (copy) {
+        COUNT(c->stack, tcp_retransmit_copies);
+        memcpy(rte_pktmbuf_mtod(copy, void *), segment->data, segment->length);
+    }
+    return copy;
+}
+
+bool tcp_retransmit_segment(struct tcp_connection *c, struct tcp_segment *segment)
+{
+    bool held = rte_mbuf_refcnt_read(segment_mbuf(segment)) > 1;
+    struct rte_mbuf *mbuf = held ? segment_copy(c, segment) : segment_share(segment);
+
+    if (!mbuf)
+        return false;
+    if (c->flags & TCP_FLAG_UNDO && c->undo_timestamp == 0)
+        c->undo_timestamp = tcp_timestamp(c->stack, c->timestamp_offset) | 1;
+    COUNT(c->stack, tcp_retransmits);
+    c->retransmits += c->retransmits < UINT16_MAX;
+    if (segment->flags & TCP_SEGMENT_LOST) {
+        c->lost_bytes -= segment_span(segment);
+        segment_ring_remove(&c->lost, segment);
+        segment->flags &= (uint8_t)~TCP_SEGMENT_LOST;
+    } else {
+        segment_ring_remove(&c->in_flight, segment);
+    }
+    segment->flags |= TCP_SEGMENT_RETRANSMITTED | TCP_SEGMENT_RESENT;
+    segment_transmit(c, segment, mbuf);
+    segment_sent(c, segment);
+    return true;
+}
+
+/* Cut an unsent segment after `length` bytes; the rest becomes the next one. False: no memory. */
+bool tcp_segment_split(struct tcp_connection *c, struct tcp_segment *segment, uint16_t length)
+{
+    struct rte_mbuf *mbuf = stack_mbuf(c->stack);
+
+    if (!mbuf)
+        return false;
+    struct tcp_segment *rest = mbuf_segment(mbuf);
+    memset(rest, 0, sizeof *rest);
+    rest->data = rte_pktmbuf_mtod(mbuf, uint8_t *);
+    rest->length = (uint16_t)(segment->length - length);
+    rest->sequence = segment->sequence + length;
+    rest->flags = segment->flags & TCP_SEGMENT_FIN;
+    rest->next = segment->next;
+    memcpy(rest->data, segment->data + length, rest->length);
+    segment->next = rest;
+    segment->length = length;
+    segment->flags &= (uint8_t)~TCP_SEGMENT_FIN;
+    if (c->send_tail == segment) {
+        c->send_tail = rest;
+        if (c->tail_write)
+            c->tail_write = rest->data + rest->length;
+    }
+    c->send_segments++;
+    c->stack->census.send_mbufs++;
+    return true;
+}
+
+/* A reservation that was never committed leaves an empty tail: give it back, unless it became the FIN. */
+static void empty_tail_drop(struct tcp_connection *c)
+{
+    struct tcp_segment *tail = c->send_tail, *before = c->send_head;
+
+    c->tail_write = NULL;
+    c->tail_room = 0;
+    c->send_unsent = NULL;
+    if (before == tail) {
+        c->send_head = c->send_tail = NULL;
+    } else {
+        while (before->next != tail)
+            before = before->next;
+        before->next = NULL;
+        c->send_tail = before;
+    }
+    segment_free(c, tail);
+}
+
+void tcp_queue_fin(struct tcp_connection *c)
+{
+    tcp_seal_tail(c);
+    if (!c->send_unsent) {
+        struct rte_mbuf *mbuf = stack_mbuf(c->stack);
+        if (!mbuf) { /* REQ VPP 4e32bc6b6d4: a FIN is not lost when buffers are out [test:
+                        net_script/fin_without_memory] */
+            c->flags |= TCP_FLAG_FIN_WANTED;
+            tcp_touch_inline(c);
+            return;
+        }
+        struct tcp_segment *segment = mbuf_segment(mbuf);
+        memset(segment, 0, sizeof *segment);
+        segment->data = rte_pktmbuf_mtod(mbuf, uint8_t *);
+        segment->sequence = c->send_end;
+        if (c->send_tail)
+            c->send_tail->next = segment;
+        else
+            c->send_head = segment;
+        c->send_tail = c->send_unsent = segment;
+        c->send_segments++;
+        c->stack->census.send_mbufs++;
+    }
+    c->send_tail->flags |= TCP_SEGMENT_FIN;
+    c->tail_write = NULL;
+    c->tail_room = 0;
+    c->send_end++;
+    c->flags = (c->flags & ~(uint32_t)TCP_FLAG_FIN_WANTED) | TCP_FLAG_FIN_QUEUED;
+    tcp_touch_inline(c);
+}
+
+/* ---- What may be sent now. */
+
+static bool output_lost(struct tcp_connection *c)
+{
+    struct tcp_segment *segment;
+
+    while ((segment = c->lost) != NULL) {
+        uint32_t in_flight = tcp_in_flight(c);
+        if (in_flight > 0 && (in_flight + segment_span(segment) > c->congestion_window || c->send_window == 0))
+            return false;
+        if (!tcp_retransmit_segment(c, segment))
+            return false;
+    }
+    return true;
+}
+
+/* REQ RFC9293 MUST-38: sender's silly window avoidance [test: net_script/silly_window_sender] */
+static bool worth_splitting(const struct tcp_connection *c, const struct tcp_segment *segment, int32_t window)
+{
+    return window > 0 && (uint32_t)window >= c->send_window_max / 2 && (uint32_t)window < segment->length;
+}
+
+static bool chainable(const struct tcp_connection *c, const struct tcp_segment *segment, uint32_t room)
+{
+    return segment && segment->length && segment_span(segment) <= room && !(segment->flags & TCP_SEGMENT_FIN) &&
+           rte_mbuf_refcnt_read(segment_mbuf(segment)) == 1;
+}
+
+/*
+ * Hand consecutive full segments to the port as one TSO chain: the first mbuf gets the headers, the others follow by
+ * m->next with their payload only. Returns false when there is nothing to gain.
+ */
+static bool send_chain(struct tcp_connection *c, struct tcp_segment *first, uint32_t room)
+{
+    const struct net_interface_config *interface = &c->stack->interfaces[c->interface].config;
+    uint32_t limit = room < interface->tso_bytes ? room : interface->tso_bytes, total = first->length;
+    struct rte_mbuf *head, *tail;
+    struct tcp_segment *segment = first->next, *last = first;
+    uint16_t count = 1;
+
+    if (first->length != c->send_mss || !chainable(c, segment, limit - total) || c->out_of_order)
+        return false;
+    head = tail = segment_share(first);
+    head->data_len = first->length;
+    while (chainable(c, segment, limit - total) && last->length == c->send_mss && count < 44) {
+        struct rte_mbuf *mbuf = segment_share(segment);
+        mbuf->data_len = segment->length;
+        mbuf->next = NULL;
+        tail->next = mbuf;
+        tail = mbuf;
+        total += segment->length;
+        count++;
+        last = segment;
+        segment = segment->next;
+    }
+    head->pkt_len = total;
+    head->nb_segs = count;
+    struct outgoing out = {.mbuf = head,
+                           .sequence = first->sequence,
+                           .length = total,
+                           .flags = segment_flags(last),
+                           .gso_size = c->send_mss};
+    transmit(c, &out);
+    for (segment = first; count > 0; count--) {
+        struct tcp_segment *next = segment->next;
+        segment_sent_first(c, segment);
+        segment = next;
+    }
+    return true;
+}
+
+static void output_new(struct tcp_connection *c)
+{
+    bool tso = c->stack->interfaces[c->interface].config.offloads & NET_OFFLOAD_TSO;
+    struct tcp_segment *segment;
+
+    while ((segment = c->send_unsent) != NULL) {
+        uint32_t span = segment_span(segment), in_flight = tcp_in_flight(c);
+        int32_t window = (int32_t)(c->send_unacked + c->send_window - segment->sequence);
+        if (span == 0) {
+            empty_tail_drop(c);
+            return;
+        }
+        if (in_flight > 0 && in_flight + span > c->congestion_window) {
+            c->flags |= TCP_FLAG_CWND_LIMITED;
+            return;
+        }
+        if (window < (int32_t)span) {
+            if (!worth_splitting(c, segment, window) || !tcp_segment_split(c, segment, (uint16_t)window))
+                return;
+            continue;
+        }
+        if (tso) {
+            uint32_t room = c->congestion_window > in_flight ? c->congestion_window - in_flight : span;
+            if (send_chain(c, segment, room < (uint32_t)window ? room : (uint32_t)window))
+                continue;
+        }
+        segment_send_new(c, segment);
+    }
+    c->flags &= ~(uint32_t)TCP_FLAG_CWND_LIMITED;
+}
+
+/* RFC 5681 section 4.1: after an idle retransmission timeout the old window says nothing about the path. */
+static void restart_after_idle(struct tcp_connection *c)
+{
+    uint32_t idle = (c->stack->tick - c->received_at) << TIMER_TICK_SHIFT, initial = congestion_initial_window(c);
+
+    if (c->send_next == c->send_unacked && c->send_unsent && idle > tcp_rto(c) && c->congestion_window > initial)
+        c->congestion_window = initial;
+}
+
+/* Send one segment although the window or the congestion window forbids it: zero window probe or tail loss probe. */
+bool tcp_send_probe(struct tcp_connection *c)
+{
+    struct tcp_segment *segment = c->send_unsent;
+    int32_t window;
+
+    tcp_seal_tail(c);
+    if (!segment || segment_span(segment) == 0)
+        return false;
+    window = (int32_t)(c->send_unacked + c->send_window - segment->sequence);
+    if (window < 1)
+        window = 1;
+    if (window < segment->length && !tcp_segment_split(c, segment, (uint16_t)window))
+        return false;
+    segment_send_new(c, segment);
+    return true;
+}
+
+void tcp_output(struct tcp_connection *c)
+{
+    uint32_t sent_before = c->send_next;
+
+    if (__builtin_expect(c->state < TCP_STATE_ESTABLISHED || c->state == TCP_STATE_TIME_WAIT, 0)) {
+        if (c->ended)
+            connection_free(c);
+        return;
+    }
+    if (c->flags & TCP_FLAG_FIN_WANTED)
+        tcp_queue_fin(c);
+    tcp_seal_tail(c);
+    if (c->send_unsent)
+        restart_after_idle(c);
+    if (!c->lost || output_lost(c))
+        output_new(c);
+    if (c->send_next != sent_before || c->retransmit_kind == TCP_RETRANSMIT_NONE)
+        tcp_set_retransmit(c);
+    if (c->flags & TCP_FLAG_ACK_NOW)
+        tcp_send_ack(c);
+    if ((c->flags & TCP_FLAG_ACK_DELAYED) && !c->delayed_ack_at)
+        c->delayed_ack_at = stack_deadline(c->stack, c->stack->config.delayed_ack_us);
+    tcp_timer_arm(c);
+}

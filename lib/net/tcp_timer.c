@@ -1,0 +1,321 @@
+/*
+ * The timer of a connection: one `struct timer`, several deadlines. Private to lib/net (tcp_internal.h).
+ *
+ * A deadline that moves later (the retransmission timeout with every ACK) only stores a word: the timer is left where
+ * it is and, when it fires, finds nothing due and is set again. So the wheel is touched about once per timeout, not per
+ * segment.
+ */
+#include "lib/net/tcp_internal.h"
+
+static bool tick_reached(const struct net_stack *stack, uint32_t deadline)
+{
+    return deadline != 0 && (int32_t)(stack->tick - deadline) >= 0;
+}
+
+static void arm_at(struct tcp_connection *c, uint32_t deadline, uint64_t *earliest)
+{
+    if (deadline == 0)
+        return;
+    uint64_t base = c->stack->now >> TIMER_TICK_SHIFT;
+    uint64_t tick = base + (uint64_t)(int64_t)(int32_t)(deadline - (uint32_t)base);
+    if (tick < *earliest)
+        *earliest = tick;
+}
+
+void tcp_timer_arm(struct tcp_connection *c)
+{
+    uint64_t earliest = UINT64_MAX;
+
+    arm_at(c, c->retransmit_at, &earliest);
+    arm_at(c, c->delayed_ack_at, &earliest);
+    arm_at(c, c->keep_at, &earliest);
+    if (earliest == UINT64_MAX || (timer_pending(&c->timer) && c->timer.expires <= earliest))
+        return;
+    timer_set(c->stack->config.wheel, &c->timer, earliest << TIMER_TICK_SHIFT);
+}
+
+/* RFC 6298 with Linux's reading of the lower bound: it holds for the variance term, so that a long path keeps a margin.
+ */
+uint32_t tcp_rto(const struct tcp_connection *c)
+{
+    uint64_t rto = TCP_RTO_INITIAL_US;
+
+    if (c->smoothed_rtt) {
+        uint32_t minimum = (uint32_t)c->stack->config.rto_min_us;
+        rto = (c->smoothed_rtt >> 3) + (c->rtt_variance > minimum ? c->rtt_variance : minimum);
+    }
+    rto <<= c->backoff < 16 ? c->backoff : 16;
+    return rto < TCP_RTO_MAX_US ? (uint32_t)rto : TCP_RTO_MAX_US;
+}
+
+/* RFC 8985 section 7.2: when to probe the tail; 0 when a probe is not due before the timeout. */
+static uint32_t probe_timeout(const struct tcp_connection *c)
+{
+    uint32_t timeout = c->smoothed_rtt >> 2; /* 2 * SRTT */
+
+    if (!(c->flags & TCP_FLAG_SACK) || c->recovery != TCP_RECOVERY_NONE || !c->smoothed_rtt || c->backoff ||
+        (c->flags & TCP_FLAG_PROBED) || c->send_window == 0 || c->sacked_count)
+        return 0;
+    if (c->send_next - c->send_unacked <= c->send_mss)
+        timeout += TCP_MAX_ACK_DELAY_US;
+    return timeout ? timeout : 1;
+}
+
+void tcp_set_retransmit(struct tcp_connection *c)
+{
+    uint32_t rto = tcp_rto(c), probe;
+
+    c->retransmit_at = 0;
+    c->retransmit_kind = TCP_RETRANSMIT_NONE;
+    if (c->send_next != c->send_unacked) {
+        c->retransmit_kind = TCP_RETRANSMIT_TIMEOUT;
+        probe = probe_timeout(c);
+        if (probe && probe < rto) {
+            c->retransmit_kind = TCP_RETRANSMIT_PROBE;
+            rto = probe;
+        }
+    } else if (c->send_unsent && segment_span(c->send_unsent)) {
+        c->retransmit_kind =
+            TCP_RETRANSMIT_PERSIST; /* REQ RFC9293 SHLD-29: first probe after an RTO [test: net_script/zero_window] */
+    } else if (c->flags & TCP_FLAG_FIN_WANTED || ((c->flags & TCP_FLAG_WANT_WRITE) && !c->send_head)) {
+        c->retransmit_kind = TCP_RETRANSMIT_MEMORY;
+        rto = 10 * 1000;
+    }
+    if (c->retransmit_kind != TCP_RETRANSMIT_NONE) {
+        c->retransmit_at = stack_deadline(c->stack, rto);
+        tcp_timer_arm(c);
+    }
+}
+
+static void back_off(struct tcp_connection *c)
+{
+    c->backoff += c->backoff < 16;
+    tcp_set_retransmit(c);
+}
+
+static bool user_timeout_over(const struct tcp_connection *c)
+{
+    return c->stack->tick - c->progress_at > c->stack->config.user_timeout_us >> TIMER_TICK_SHIFT;
+}
+
+static void give_up(struct tcp_connection *c)
+{
+    tcp_send_reset(c);
+    connection_end(c, TCP_CLOSE_TIMEOUT);
+}
+
+/* RFC 6298 section 5.4 to 5.7. */
+static void retransmission_timeout(struct tcp_connection *c)
+{
+    bool same_event = c->recovery == TCP_RECOVERY_LOSS && sequence_before(c->send_unacked, c->recovery_point);
+
+    if (user_timeout_over(c)) { /* REQ RFC9293 MUST-20: R2 [test: net_script/user_timeout] */
+        give_up(c);
+        return;
+    }
+    if (c->send_window == 0) { /* what is in flight serves as the window probe; this is no congestion */
+        COUNT(c->stack, tcp_window_probes_sent);
+        if (c->send_head && c->send_head != c->send_unsent) {
+            if (c->send_head->flags & TCP_SEGMENT_SACKED)
+                tcp_mark_all_lost(c);
+            tcp_retransmit_segment(c, c->send_head);
+        }
+        back_off(c);
+        return;
+    }
+    COUNT(c->stack, tcp_timeouts);
+    if (!same_event) { /* REQ VPP 34830ae8a13: ssthresh is reduced once per event [test: net_script/ssthresh_once] */
+        if (c->recovery == TCP_RECOVERY_NONE) {
+            c->flags |= TCP_FLAG_UNDO;
+            c->undo_timestamp = 0;
+            c->undo_window = c->congestion_window;
+            c->undo_threshold = c->slow_start_threshold;
+            c->slow_start_threshold = congestion_of(c)->reduce(c);
+        }
+        c->recovery_point = c->send_next;
+    }
+    c->recovery = TCP_RECOVERY_LOSS;
+    c->congestion_window = c->send_mss;
+    c->flags &= ~(uint32_t)(TCP_FLAG_PROBED | TCP_FLAG_PROBE_RESENT);
+    c->flags |= TCP_FLAG_CWND_LIMITED;
+    tcp_mark_all_lost(c);
+    back_off(c);
+    tcp_touch_inline(c);
+}
+
+/* The highest segment sent and not SACKed. */
+static struct tcp_segment *last_sent(const struct tcp_connection *c)
+{
+    struct tcp_segment *last = NULL;
+
+    for (struct tcp_segment *segment = c->send_head; segment && segment != c->send_unsent; segment = segment->next)
+        if (!(segment->flags & TCP_SEGMENT_SACKED))
+            last = segment;
+    return last;
+}
+
+/* RFC 8985 section 7.3: new data if the peer's window has room, else the last segment again. */
+static void tail_loss_probe(struct tcp_connection *c)
+{
+    struct tcp_segment *segment = c->send_unsent;
+    bool resent = false;
+
+    tcp_seal_tail(c);
+    if (!(segment && segment_span(segment) && (int32_t)(c->send_unacked + c->send_window - segment_end(segment)) >= 0 &&
+          tcp_send_probe(c))) {
+        segment = last_sent(c);
+        resent = segment && tcp_retransmit_segment(c, segment);
+    }
+    COUNT(c->stack, tcp_loss_probes);
+    c->flags |= TCP_FLAG_PROBED | (resent ? TCP_FLAG_PROBE_RESENT : 0u);
+    c->probe_end = c->send_next;
+    tcp_set_retransmit(c);
+}
+
+/* Nothing in flight and the window does not let the next segment out (RFC 9293 section 3.8.6.1, or its SWS override).
+ */
+static void persist(struct tcp_connection *c)
+{
+    if (user_timeout_over(c) && c->send_window != 0 && c->backoff > 8) {
+        give_up(c);
+        return;
+    }
+    if (tcp_send_probe(c))
+        COUNT(c->stack, tcp_window_probes_sent);
+    back_off(c);
+}
+
+static void memory_retry(struct tcp_connection *c)
+{
+    c->retransmit_kind = TCP_RETRANSMIT_NONE;
+    if (c->flags & TCP_FLAG_WANT_WRITE) {
+        c->flags &= ~(uint32_t)TCP_FLAG_WANT_WRITE;
+        tcp_deliver_later(c, TCP_FLAG_EVENT_WRITABLE);
+    }
+    tcp_touch_inline(c);
+}
+
+static void syn_timeout(struct tcp_connection *c)
+{
+    if (c->probes >= c->stack->config.syn_retries) {
+        connection_end(c, TCP_CLOSE_CONNECT_TIMEOUT);
+        return;
+    }
+    c->probes++;
+    c->backoff++;
+    COUNT(c->stack, tcp_retransmits);
+    tcp_send_syn(c);
+    c->retransmit_at = stack_deadline(c->stack, tcp_rto(c));
+}
+
+static void retransmit_due(struct tcp_connection *c)
+{
+    enum tcp_retransmit_kind kind = c->retransmit_kind;
+
+    c->retransmit_at = 0;
+    if (c->state == TCP_STATE_SYN_SENT || c->state == TCP_STATE_SYN_RECEIVED) {
+        syn_timeout(c);
+        return;
+    }
+    switch (kind) {
+    case TCP_RETRANSMIT_TIMEOUT:
+        retransmission_timeout(c);
+        break;
+    case TCP_RETRANSMIT_REORDER:
+        COUNT(c->stack, tcp_reorder_timeouts);
+        c->retransmit_kind = TCP_RETRANSMIT_NONE;
+        tcp_detect_loss(c);
+        if (c->retransmit_kind == TCP_RETRANSMIT_NONE)
+            tcp_set_retransmit(c);
+        break;
+    case TCP_RETRANSMIT_PROBE:
+        tail_loss_probe(c);
+        break;
+    case TCP_RETRANSMIT_PERSIST:
+        persist(c);
+        break;
+    case TCP_RETRANSMIT_MEMORY:
+        memory_retry(c);
+        break;
+    case TCP_RETRANSMIT_NONE:
+        break;
+    }
+}
+
+/* RFC 9293 section 3.8.4: a segment below the window makes the peer answer with where it stands. */
+static void keepalive_probe(struct tcp_connection *c)
+{
+    struct tcp_bare bare = {.flow = &c->flow,
+                            .neighbour = c->neighbour,
+                            .sequence = c->send_next - 1,
+                            .ack = c->receive_next,
+                            .window = tcp_receive_window(c),
+                            .interface = c->interface,
+                            .flags = RTE_TCP_ACK_FLAG};
+    uint8_t options[TCP_TIMESTAMP_BYTES];
+
+    if (c->flags & TCP_FLAG_TIMESTAMPS) {
+        tcp_options_write_timestamp(options, tcp_timestamp(c->stack, c->timestamp_offset), c->timestamp_recent);
+        bare.options = options;
+        bare.options_length = sizeof options;
+    }
+    COUNT(c->stack, tcp_keepalive_probes);
+    c->probes++;
+    tcp_send_bare(c->stack, &bare);
+}
+
+static void keep_due(struct tcp_connection *c)
+{
+    const struct net_config *config = &c->stack->config;
+
+    c->keep_at = 0;
+    if (c->flags & TCP_FLAG_DETACHED) { /* the application is gone and the peer does not finish */
+        if (c->state == TCP_STATE_FIN_WAIT_2) {
+            connection_end(c, TCP_CLOSE_TIMEOUT);
+            return;
+        }
+        c->keep_at = stack_deadline(c->stack, config->fin_wait_us);
+        return;
+    }
+    uint64_t quiet = (uint64_t)(c->stack->tick - c->received_at) << TIMER_TICK_SHIFT;
+    uint64_t patience = config->keepalive_idle_us ? config->keepalive_idle_us : TCP_LONG_IDLE_US;
+    if (quiet < patience) {
+        c->probes = 0;
+        c->keep_at = stack_deadline(c->stack, patience - quiet);
+        return;
+    }
+    if (quiet >= TCP_LONG_IDLE_US - NET_HOUSEKEEPING_US)
+        c->flags |= TCP_FLAG_TIMESTAMP_OLD;
+    if (!config->keepalive_idle_us) {
+        c->keep_at = stack_deadline(c->stack, TCP_LONG_IDLE_US);
+        return;
+    }
+    if (c->probes >= config->keepalive_probes) {
+        give_up(c);
+        return;
+    }
+    keepalive_probe(c);
+    c->keep_at = stack_deadline(c->stack, config->keepalive_interval_us);
+}
+
+void tcp_timer_handler(void *arg, struct timer *timer, uint64_t now)
+{
+    struct net_stack *stack = arg;
+    struct tcp_connection *c = (struct tcp_connection *)((char *)timer - offsetof(struct tcp_connection, timer));
+
+    stack_set_now(stack, now);
+    if (tick_reached(stack, c->delayed_ack_at)) {
+        c->delayed_ack_at = 0;
+        if (c->flags & TCP_FLAG_ACK_DELAYED) {
+            COUNT(stack, tcp_delayed_acks);
+            c->flags |= TCP_FLAG_ACK_NOW;
+            tcp_touch_inline(c);
+        }
+    }
+    if (tick_reached(stack, c->retransmit_at))
+        retransmit_due(c);
+    if (c->state != TCP_STATE_CLOSED && tick_reached(stack, c->keep_at))
+        keep_due(c);
+    if (c->state != TCP_STATE_CLOSED)
+        tcp_timer_arm(c);
+}

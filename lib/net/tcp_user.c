@@ -1,0 +1,384 @@
+/* The calls of tcp.h that are not inline. Thread: the stack's. */
+#include "lib/net/hash.h"
+#include "lib/net/tcp_internal.h"
+
+const char *tcp_state_text(enum tcp_state state)
+{
+    static const char *const texts[] = {"closed",      "listen",     "syn-sent",   "syn-received",
+                                        "established", "fin-wait-1", "fin-wait-2", "close-wait",
+                                        "closing",     "last-ack",   "time-wait"};
+
+    return (unsigned)state < sizeof texts / sizeof *texts ? texts[state] : "unknown";
+}
+
+const char *tcp_close_reason_text(enum tcp_close_reason reason)
+{
+    static const char *const texts[TCP_CLOSE_REASONS] = {
+        [TCP_CLOSE_NORMAL] = "finished",
+        [TCP_CLOSE_ABORTED] = "aborted here",
+        [TCP_CLOSE_RESET] = "reset by the peer",
+        [TCP_CLOSE_REFUSED] = "refused by the peer",
+        [TCP_CLOSE_TIMEOUT] = "the peer does not answer",
+        [TCP_CLOSE_CONNECT_TIMEOUT] = "no answer to the connection request",
+        [TCP_CLOSE_UNREACHABLE] = "unreachable",
+        [TCP_CLOSE_MOVED] = "moved to another worker",
+    };
+
+    return (unsigned)reason < TCP_CLOSE_REASONS ? texts[reason] : "unknown";
+}
+
+/* ---- Opening. */
+
+static bool flow_in_use(const struct net_stack *stack, const struct net_flow *flow, uint32_t hash)
+{
+    uint32_t position = hash, reference;
+
+    while ((reference = flow_table_candidate(&stack->flows, hash, &position)) != 0) {
+        uint32_t index = flow_reference_index(reference);
+        const struct net_flow *other =
+            flow_reference_kind(reference) == FLOW_CONNECTION  ? &stack->connections[index].flow
+            : flow_reference_kind(reference) == FLOW_HALF_OPEN ? &stack->half_opens[index].flow
+            : flow_reference_kind(reference) == FLOW_MOVED     ? &stack->moved_flows[index].flow
+                                                               : &stack->time_waits[index].flow;
+        if (net_flow_equal(other, flow))
+            return true;
+    }
+    return false;
+}
+
+static bool port_is_ours(const struct net_stack *stack, const struct net_flow *flow)
+{
+    if (!stack->config.flow_owner)
+        return true;
+    return stack->config.flow_owner(stack->config.arg, net_flow_hash(flow, stack->config.rss_key)) ==
+           stack->config.worker;
+}
+
+/* RFC 6056 algorithm 3 (a keyed offset per destination), with the owner of the replies as a further condition. */
+static bool port_choose(struct net_stack *stack, struct net_flow *flow, uint32_t *hash)
+{
+    enum { FIRST = 32768, COUNT_OF = 65536 - FIRST };
+    uint32_t start = (uint32_t)hash_sip(stack->config.seed, flow, 34) + (uint32_t)stack->port_counter;
+
+    for (uint32_t i = 0; i < COUNT_OF; i++) {
+        flow->local_port = (uint16_t)(FIRST + ((start + i) & (COUNT_OF - 1)));
+        if (!port_is_ours(stack, flow))
+            continue;
+        *hash = hash_flow(stack->config.seed, flow);
+        if (!flow_in_use(stack, flow, *hash)) {
+            stack->port_counter += i + 1;
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct tcp_connection *connect_failed(struct net_stack *stack)
+{
+    COUNT(stack, tcp_connect_failed);
+    return NULL;
+}
+
+struct tcp_connection *tcp_connect(struct net_stack *stack, const struct net_address *local, uint16_t local_port,
+                                   const struct net_address *remote, uint16_t remote_port, void *user)
+{
+    struct net_flow flow = {.remote = *remote, .local = *local, .remote_port = remote_port, .local_port = local_port};
+    unsigned interface;
+    uint32_t hash;
+    int neighbour = neighbour_toward(stack, remote, &interface);
+
+    if (neighbour == NET_NONE)
+        return connect_failed(stack);
+    if (net_address_is_any(local)) {
+        const struct net_address *source = route_source(stack, interface, remote);
+        if (!source)
+            return connect_failed(stack);
+        flow.local = *source;
+    }
+    if (local_port) {
+        hash = hash_flow(stack->config.seed, &flow);
+        if (flow_in_use(stack, &flow, hash))
+            return connect_failed(stack);
+    } else if (!port_choose(stack, &flow, &hash)) {
+        return connect_failed(stack);
+    }
+    struct tcp_connection *c = connection_create(stack, &flow, hash, interface, (uint32_t)neighbour);
+    if (!c)
+        return connect_failed(stack);
+    COUNT(stack, tcp_active_opens);
+    c->user = user;
+    c->state = TCP_STATE_SYN_SENT;
+    c->send_unacked = c->send_next = c->send_end = tcp_initial_sequence(stack, &flow);
+    c->rack_sent_at = stack_time(stack); /* of the SYN, for the first round-trip sample */
+    c->retransmit_at = stack_deadline(stack, TCP_RTO_INITIAL_US);
+    tcp_send_syn(c);
+    tcp_timer_arm(c);
+    return c;
+}
+
+/* ---- Closing. */
+
+/* The sending side ends: FIN after what is queued, and the state that goes with it. */
+static void send_side_end(struct tcp_connection *c)
+{
+    if (c->state == TCP_STATE_ESTABLISHED)
+        c->state = TCP_STATE_FIN_WAIT_1;
+    else if (c->state == TCP_STATE_CLOSE_WAIT)
+        c->state = TCP_STATE_LAST_ACK; /* REQ VPP 82851ca4d39: FIN of a half-close in CLOSE-WAIT [test:
+                                          net_script/close_wait_fin] */
+    else
+        return;
+    c->flags &= ~(uint32_t)TCP_FLAG_WANT_WRITE;
+    tcp_queue_fin(c);
+}
+
+void tcp_shutdown(struct tcp_connection *c)
+{
+    if (c->state == TCP_STATE_SYN_SENT || c->state == TCP_STATE_SYN_RECEIVED)
+        connection_end(c, TCP_CLOSE_ABORTED);
+    else
+        send_side_end(c);
+}
+
+static void receive_queue_discard(struct tcp_connection *c)
+{
+    COUNT_ADD(c->stack, drop_tcp_after_close, c->readable);
+    while (c->receive_head)
+        tcp_consume(c, c->receive_head->length);
+}
+
+void tcp_close(struct tcp_connection *c)
+{
+    if (c->state == TCP_STATE_CLOSED || (c->flags & TCP_FLAG_DETACHED))
+        return;
+    c->flags |= TCP_FLAG_DETACHED;
+    receive_queue_discard(c);
+    if (c->state == TCP_STATE_CLOSED)
+        return;
+    if (c->state == TCP_STATE_FIN_WAIT_2) {
+        c->keep_at = stack_deadline(c->stack, c->stack->config.fin_wait_us);
+        tcp_timer_arm(c);
+    }
+    tcp_shutdown(c);
+}
+
+void tcp_abort(struct tcp_connection *c)
+{
+    if (c->state == TCP_STATE_CLOSED)
+        return;
+    if (c->state != TCP_STATE_SYN_SENT && c->state != TCP_STATE_TIME_WAIT)
+        tcp_send_reset(c);
+    connection_end(c, TCP_CLOSE_ABORTED);
+}
+
+/* ---- Receiving. */
+
+const uint8_t *tcp_peek_next(const struct tcp_connection *c, const uint8_t *data, uint32_t *length)
+{
+    const struct tcp_segment *segment = c->receive_head;
+
+    while (segment && segment->data != data)
+        segment = segment->next;
+    segment = segment ? segment->next : NULL;
+    *length = segment ? segment->length : 0;
+    return segment ? segment->data : NULL;
+}
+
+uint32_t tcp_copy(const struct tcp_connection *c, uint32_t offset, void *to, uint32_t length)
+{
+    uint32_t copied = 0;
+
+    for (const struct tcp_segment *segment = c->receive_head; segment && copied < length; segment = segment->next) {
+        if (offset >= segment->length) {
+            offset -= segment->length;
+            continue;
+        }
+        uint32_t here = segment->length - offset;
+        if (here > length - copied)
+            here = length - copied;
+        memcpy((uint8_t *)to + copied, segment->data + offset, here);
+        copied += here;
+        offset = 0;
+    }
+    return copied;
+}
+
+/* The window the peer knows is small and may grow by much: tell, or it waits (RFC 9293 section 3.8.6.2.2). */
+static void window_update_maybe(struct tcp_connection *c)
+{
+    uint32_t buffer = c->stack->config.receive_buffer, known = c->receive_edge - c->receive_next;
+    uint32_t grown = buffer - c->readable - known,
+             worth = 2u * c->receive_mss < buffer / 2 ? 2u * c->receive_mss : buffer / 2;
+
+    if ((c->flags & TCP_FLAG_ACK_NOW) || !tcp_can_receive(c) || known > buffer / 2 || (int32_t)grown < (int32_t)worth)
+        return;
+    COUNT(c->stack, tcp_window_updates_sent);
+    c->flags |= TCP_FLAG_ACK_NOW;
+    tcp_touch_inline(c);
+}
+
+void tcp_consume(struct tcp_connection *c, uint32_t length)
+{
+    if (length > c->readable)
+        length = c->readable;
+    c->readable -= length;
+    while (length > 0) {
+        struct tcp_segment *segment = c->receive_head;
+        if (length < segment->length) {
+            segment->data += length;
+            segment->length = (uint16_t)(segment->length - length);
+            break;
+        }
+        length -= segment->length;
+        c->receive_head = segment->next;
+        c->receive_count--;
+        c->stack->census.receive_mbufs--;
+        rte_pktmbuf_free_seg(segment_mbuf(segment));
+    }
+    if (!c->receive_head) {
+        c->receive_tail = NULL;
+        if (c->state == TCP_STATE_TIME_WAIT) {
+            connection_end(c, TCP_CLOSE_NORMAL);
+            return;
+        }
+        if (c->flags & TCP_FLAG_FIN_RECEIVED)
+            tcp_deliver_later(c, TCP_FLAG_EVENT_PEER_CLOSED);
+    }
+    window_update_maybe(c);
+}
+
+void tcp_want_read(struct tcp_connection *c)
+{
+    if (c->state != TCP_STATE_CLOSED)
+        tcp_deliver_later(c, TCP_FLAG_EVENT_READABLE);
+}
+
+/* ---- Sending. */
+
+uint32_t tcp_send_room(const struct tcp_connection *c)
+{
+    uint32_t used = tcp_unacknowledged_bytes(c), bound = c->stack->config.send_buffer;
+
+    if (!tcp_can_send_data(c) || (c->flags & TCP_FLAG_FIN_QUEUED) || c->send_segments > bound / 512 + 16)
+        return 0;
+    return used < bound ? bound - used : 0;
+}
+
+void tcp_want_write(struct tcp_connection *c)
+{
+    c->flags |= TCP_FLAG_WANT_WRITE;
+    if (!c->send_head) /* nothing in flight whose ACK would bring the callback: the timer does */
+        tcp_touch_inline(c);
+}
+
+static uint8_t *reserve_refused(struct tcp_connection *c)
+{
+    COUNT(c->stack, tcp_send_refused);
+    tcp_want_write(c);
+    return NULL;
+}
+
+uint8_t *tcp_reserve_segment(struct tcp_connection *c, uint32_t length)
+{
+    if (!tcp_can_send_data(c) || (c->flags & (TCP_FLAG_FIN_QUEUED | TCP_FLAG_FIN_WANTED)) || length > c->send_mss)
+        return NULL;
+    if (tcp_send_room(c) < length)
+        return reserve_refused(c);
+    struct rte_mbuf *mbuf = stack_mbuf(c->stack);
+    if (!mbuf)
+        return reserve_refused(c);
+    tcp_seal_tail(c);
+    struct tcp_segment *segment = mbuf_segment(mbuf);
+    memset(segment, 0, sizeof *segment);
+    segment->data = rte_pktmbuf_mtod(mbuf, uint8_t *);
+    segment->sequence = c->send_end;
+    if (c->send_tail)
+        c->send_tail->next = segment;
+    else
+        c->send_head = segment;
+    if (!c->send_unsent)
+        c->send_unsent = segment;
+    c->send_tail = segment;
+    c->tail_write = segment->data;
+    c->tail_room = c->send_mss;
+    c->send_segments++;
+    c->stack->census.send_mbufs++;
+    tcp_touch_inline(c);
+    return c->tail_write;
+}
+
+size_t tcp_send(struct tcp_connection *c, const void *data, size_t length)
+{
+    size_t sent = 0;
+
+    while (sent < length) {
+        size_t left = length - sent;
+        if (c->tail_room == 0 && !tcp_reserve_segment(c, 1))
+            break;
+        uint32_t here = left < c->tail_room ? (uint32_t)left : c->tail_room;
+        memcpy(c->tail_write, (const uint8_t *)data + sent, here);
+        tcp_commit(c, here);
+        sent += here;
+    }
+    return sent;
+}
+
+/* ---- Identity, looking in. */
+
+uint64_t tcp_connection_id(const struct tcp_connection *c)
+{
+    return (uint64_t)c->generation << 32 | (connection_index(c) + 1);
+}
+
+struct tcp_connection *tcp_connection_find(struct net_stack *stack, uint64_t id)
+{
+    uint32_t index = (uint32_t)id - 1;
+
+    if (index >= stack->connection_high)
+        return NULL;
+    struct tcp_connection *c = &stack->connections[index];
+    return c->stack && !c->ended && c->generation == id >> 32 ? c : NULL;
+}
+
+void tcp_info(const struct tcp_connection *c, struct tcp_info *info)
+{
+    uint32_t sent = c->send_next - c->send_unacked;
+
+    *info = (struct tcp_info){
+        .id = tcp_connection_id(c),
+        .flow = c->flow,
+        .state = c->state,
+        .interface = c->interface,
+        .mss = c->send_mss,
+        .congestion_window = c->congestion_window,
+        .slow_start_threshold = c->slow_start_threshold,
+        .in_flight = tcp_in_flight(c),
+        .send_window = c->send_window,
+        .receive_window = c->receive_edge - c->receive_next,
+        .send_queued = c->send_end - c->send_next,
+        .unacknowledged = sent,
+        .readable = c->readable,
+        .out_of_order = c->out_of_order_bytes,
+        .smoothed_rtt = c->smoothed_rtt >> 3,
+        .rtt_variance = c->rtt_variance >> 2,
+        .rtt_minimum = c->rtt_minimum,
+        .rto = tcp_rto(c),
+        .retransmits = c->retransmits,
+        .idle_us = (uint64_t)(c->stack->tick - c->received_at) << TIMER_TICK_SHIFT,
+        .timestamps = c->flags & TCP_FLAG_TIMESTAMPS,
+        .sack = c->flags & TCP_FLAG_SACK,
+        .ecn = c->flags & TCP_FLAG_ECN,
+        .recovering = c->recovery != TCP_RECOVERY_NONE,
+    };
+}
+
+bool tcp_connections_visit(struct net_stack *stack, uint32_t *cursor, uint32_t count,
+                           void (*visit)(void *arg, struct tcp_connection *connection), void *arg)
+{
+    for (; count > 0 && *cursor < stack->connection_high; count--, ++*cursor) {
+        struct tcp_connection *c = &stack->connections[*cursor];
+        if (c->stack && c->state != TCP_STATE_CLOSED)
+            visit(arg, c);
+    }
+    return *cursor < stack->connection_high;
+}
