@@ -1,0 +1,539 @@
+/* Reading packets off a connection and closing it. See client.h. */
+#include "dataplane/client.h"
+
+#include <string.h>
+
+#include "dataplane/deliver.h"
+#include "dataplane/handlers.h"
+#include "dataplane/move.h"
+#include "dataplane/session.h"
+#include "dataplane/worker.h"
+#include "lib/mqtt/packets.h"
+
+enum {
+    READ_BUDGET = 128 * 1024,  /* bytes of one client handled per iteration, so that nobody holds up the others */
+    PARTIAL_FIRST_SIZE = 4096, /* bytes of memory that a large packet starts with */
+    SMALL_ANSWER = 64,         /* bytes: answers up to this lie in one segment, so that room for them can be promised */
+    DISCONNECT_ROOM = 16,      /* bytes of a DISCONNECT with a reason code and nothing else */
+};
+
+/* ---- One packet ------------------------------------------------------------------------------------------------ */
+
+typedef enum packet_result packet_handler(struct worker *worker, struct client *client,
+                                          const struct mqtt_header *header, const uint8_t *body);
+
+static enum packet_result ping_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                                      const uint8_t *body)
+{
+    uint8_t answer[MQTT_PING_SIZE];
+    const enum mqtt_error error = mqtt_ping_decode(client->version, header);
+    if (error != MQTT_OK) {
+        return client_malformed(worker, client, error);
+    }
+    if (!client_can_answer(worker, client, MQTT_PING_SIZE)) {
+        return PACKET_WAIT;
+    }
+    mqtt_ping_encode(answer, MQTT_PINGRESP);
+    client_send(worker, client, answer, sizeof(answer));
+    return PACKET_DONE;
+}
+
+static packet_handler *const handlers[16] = {
+    [MQTT_PUBLISH] = publish_handle,         [MQTT_PUBACK] = puback_handle,
+    [MQTT_PUBREC] = pubrec_handle,           [MQTT_PUBREL] = pubrel_handle,
+    [MQTT_PUBCOMP] = pubcomp_handle,         [MQTT_SUBSCRIBE] = subscribe_handle,
+    [MQTT_UNSUBSCRIBE] = unsubscribe_handle, [MQTT_PINGREQ] = ping_handle,
+    [MQTT_DISCONNECT] = disconnect_handle,   [MQTT_AUTH] = auth_handle,
+};
+
+static enum packet_result packet_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                                        const uint8_t *body)
+{
+    if (client->state == CLIENT_CONNECTED) {
+        if (header->type == MQTT_CONNECT) {
+            /* [MQTT-3.1.0-2] */
+            return client_violation(worker, client, &worker->counters.violated_connect_twice,
+                                    MQTT_REASON_PROTOCOL_ERROR);
+        }
+        packet_handler *handler = handlers[header->type];
+        if (handler == NULL) {
+            return client_violation(worker, client, &worker->counters.violated_direction, MQTT_REASON_PROTOCOL_ERROR);
+        }
+        const enum packet_result result = handler(worker, client, header, body);
+        if (result == PACKET_DONE) {
+            worker->counters.packets_in++;
+        }
+        return result;
+    }
+    if (header->type != MQTT_CONNECT) {
+        /* [MQTT-3.1.0-1] */
+        return client_violation(worker, client, &worker->counters.violated_no_connect, MQTT_REASON_PROTOCOL_ERROR);
+    }
+    return connect_handle(worker, client, header, body);
+}
+
+/* ---- Putting packets together ---------------------------------------------------------------------------------- */
+
+/* Handles the packets that lie whole in `bytes`; `*used` tells how far it came. */
+static enum packet_result packets_in_place(struct worker *worker, struct client *client, const uint8_t *bytes,
+                                           uint32_t n, uint32_t *used)
+{
+    *used = 0;
+    while (*used < n) {
+        struct mqtt_header header;
+        const uint8_t *packet = bytes + *used;
+        const enum mqtt_error error =
+            mqtt_header_decode(packet, n - *used, worker->config->mqtt.max_packet_size, &header);
+        if (error == MQTT_INCOMPLETE) {
+            break;
+        }
+        if (error != MQTT_OK) {
+            return client_malformed(worker, client, error);
+        }
+        if (header.remaining_length > n - *used - header.length) {
+            break;
+        }
+        const enum packet_result result = packet_handle(worker, client, &header, packet + header.length);
+        if (result != PACKET_DONE) {
+            return result;
+        }
+        *used += header.length + header.remaining_length;
+    }
+    return PACKET_DONE;
+}
+
+/* A packet too large for the scratch buffer: start to collect it. */
+static enum packet_result partial_start(struct worker *worker, struct client *client, uint32_t length)
+{
+    client->partial = mem_alloc(worker->memory, sizeof(struct partial_packet) + PARTIAL_FIRST_SIZE);
+    if (client->partial == NULL) {
+        worker->counters.stalls_memory++;
+        return client_wait(worker, client);
+    }
+    client->partial->length = length;
+    client->partial->have = 0;
+    return PACKET_DONE;
+}
+
+/* Memory for a collected packet grows with what has arrived, so that announcing a packet costs the router nothing. */
+static bool partial_make_room(struct worker *worker, struct client *client)
+{
+    struct partial_packet *partial = client->partial;
+    const size_t room = mem_usable(worker->memory, partial) - sizeof(*partial);
+    if (partial->have < room) {
+        return true;
+    }
+    const size_t wanted = 2 * room < partial->length ? 2 * room : partial->length;
+    struct partial_packet *grown = mem_resize(worker->memory, partial, sizeof(*partial) + wanted);
+    if (grown == NULL) {
+        return false;
+    }
+    client->partial = grown;
+    return true;
+}
+
+static enum packet_result partial_finish(struct worker *worker, struct client *client)
+{
+    struct mqtt_header header;
+    struct partial_packet *partial = client->partial;
+    mqtt_header_decode(partial->bytes, partial->length, UINT32_MAX, &header);
+    client->partial = NULL; /* what the handler frees or moves must not take the packet along */
+    const enum packet_result result = packet_handle(worker, client, &header, partial->bytes + header.length);
+    if (result == PACKET_WAIT) {
+        client->partial = partial;
+    } else {
+        mem_free(worker->memory, partial);
+    }
+    return result;
+}
+
+static enum packet_result partial_take(struct worker *worker, struct client *client, const uint8_t *bytes, uint32_t n)
+{
+    if (client->partial->have < client->partial->length) {
+        if (!partial_make_room(worker, client)) {
+            worker->counters.stalls_memory++;
+            return client_wait(worker, client);
+        }
+        struct partial_packet *partial = client->partial;
+        const size_t room = mem_usable(worker->memory, partial) - sizeof(*partial) - partial->have;
+        uint32_t part = partial->length - partial->have;
+        part = part < n ? part : n;
+        part = part < room ? part : (uint32_t)room;
+        memcpy(partial->bytes + partial->have, bytes, part);
+        partial->have += part;
+        tcp_consume(client->tcp, part);
+    }
+    return client->partial->have == client->partial->length ? partial_finish(worker, client) : PACKET_DONE;
+}
+
+/*
+ * The next packet does not lie whole in one segment. `*progress` is false when more bytes have to arrive first.
+ */
+static enum packet_result packet_spanning(struct worker *worker, struct client *client, bool *progress)
+{
+    uint8_t start[MQTT_HEADER_MAX];
+    struct mqtt_header header;
+    *progress = false;
+    const uint32_t n = tcp_copy(client->tcp, 0, start, sizeof(start));
+    const enum mqtt_error error = mqtt_header_decode(start, n, worker->config->mqtt.max_packet_size, &header);
+    if (error == MQTT_INCOMPLETE) {
+        return PACKET_DONE;
+    }
+    if (error != MQTT_OK) {
+        return client_malformed(worker, client, error);
+    }
+    const uint32_t length = header.length + header.remaining_length;
+    if (length > worker->scratch_size) {
+        *progress = true;
+        return partial_start(worker, client, length);
+    }
+    if (tcp_readable_bytes(client->tcp) < length) {
+        return PACKET_DONE;
+    }
+    *progress = true;
+    tcp_copy(client->tcp, 0, worker->scratch, length);
+    const enum packet_result result = packet_handle(worker, client, &header, worker->scratch + header.length);
+    if (result == PACKET_DONE) {
+        tcp_consume(client->tcp, length);
+    }
+    return result;
+}
+
+void client_read(struct worker *worker, struct client *client)
+{
+    uint32_t budget = READ_BUDGET;
+    while (client->state == CLIENT_NEW || client->state == CLIENT_CONNECTED) {
+        uint32_t n, used = 0;
+        const uint32_t before = tcp_readable_bytes(client->tcp);
+        const uint8_t *bytes = tcp_peek(client->tcp, &n);
+        enum packet_result result;
+        bool progress = true;
+        if (n == 0) {
+            if (client->partial == NULL || client->partial->have < client->partial->length) {
+                return;
+            }
+        }
+        if (client->partial != NULL) {
+            result = partial_take(worker, client, bytes, n);
+        } else {
+            result = packets_in_place(worker, client, bytes, n, &used);
+            if (result == PACKET_CLOSED) {
+                return;
+            }
+            if (used > 0) {
+                tcp_consume(client->tcp, used);
+            } else if (result == PACKET_DONE) {
+                result = packet_spanning(worker, client, &progress);
+            }
+        }
+        if (result != PACKET_DONE || !progress) {
+            return;
+        }
+        const uint32_t taken = before - tcp_readable_bytes(client->tcp);
+        worker->counters.bytes_in += taken;
+        if (client->session != NULL) {
+            client->session->bytes_in += taken;
+        }
+        if (taken >= budget) {
+            tcp_want_read(client->tcp);
+            return;
+        }
+        budget -= taken;
+    }
+}
+
+/* ---- Waiting ---------------------------------------------------------------------------------------------------- */
+
+enum packet_result client_wait(struct worker *worker, struct client *client)
+{
+    if (!client->waiting) {
+        client->waiting = true;
+        client->next_waiting = worker->waiting;
+        worker->waiting = client;
+    }
+    return PACKET_WAIT;
+}
+
+void clients_retry(struct worker *worker)
+{
+    struct client *client = worker->waiting;
+    worker->waiting = NULL;
+    while (client != NULL) {
+        struct client *next = client->next_waiting;
+        client->waiting = false;
+        if (client->doom != 0) {
+            client_disconnect(worker, client, client->doom);
+        } else {
+            client_read(worker, client);
+        }
+        client = next;
+    }
+}
+
+void client_doom(struct worker *worker, struct client *client, uint8_t reason)
+{
+    client->doom = reason;
+    client_wait(worker, client);
+}
+
+static void client_wait_no_more(struct worker *worker, struct client *client)
+{
+    struct client **link = &worker->waiting;
+    while (client->waiting && *link != NULL) {
+        if (*link == client) {
+            *link = client->next_waiting;
+            client->waiting = false;
+        } else {
+            link = &(*link)->next_waiting;
+        }
+    }
+}
+
+bool client_can_answer(struct worker *worker, struct client *client, uint32_t length)
+{
+    const uint32_t contiguous = length < SMALL_ANSWER ? length : SMALL_ANSWER;
+    if (client->stream == NULL && tcp_send_room(client->tcp) >= length + client->answers_owed &&
+        tcp_reserve(client->tcp, contiguous) != NULL) {
+        return true;
+    }
+    tcp_want_write(client->tcp);
+    client->answers_blocked = true;
+    worker->counters.stalls_answer++;
+    return false;
+}
+
+/* ---- Sending ---------------------------------------------------------------------------------------------------- */
+
+void client_send(struct worker *worker, struct client *client, const uint8_t *packet, size_t length)
+{
+    if (length <= SMALL_ANSWER) {
+        uint8_t *dst = tcp_reserve(client->tcp, (uint32_t)length);
+        if (dst != NULL) {
+            memcpy(dst, packet, length);
+            tcp_commit(client->tcp, (uint32_t)length);
+            return;
+        }
+    } else if (tcp_send(client->tcp, packet, length) == length) {
+        return;
+    }
+    /* The pool of packet buffers ran out within a packet: the stream cannot be mended. */
+    worker->counters.closed_no_buffers++;
+    tcp_abort(client->tcp);
+}
+
+void client_send_ack(struct worker *worker, struct client *client, enum mqtt_type type, uint16_t packet_id,
+                     uint8_t reason)
+{
+    uint8_t packet[16];
+    const struct mqtt_ack ack = {.packet_id = packet_id, .reason = reason};
+    const uint8_t *end = reason == MQTT_REASON_SUCCESS ? mqtt_ack_encode_success(packet, type, packet_id)
+                                                       : mqtt_ack_encode(packet, client->version, type, &ack);
+    client_send(worker, client, packet, (size_t)(end - packet));
+}
+
+/* ---- The end ---------------------------------------------------------------------------------------------------- */
+
+void client_release_session(struct worker *worker, struct client *client)
+{
+    client->session->client = NULL;
+    client->session = NULL;
+    worker->connected_clients--;
+}
+
+/* The session goes on without this client. */
+static void client_detach(struct worker *worker, struct client *client)
+{
+    struct session *session = client->session;
+    timer_cancel(&worker->wheel, &client->timer);
+    client_wait_no_more(worker, client);
+    if (client->stream != NULL) {
+        message_release(client->stream, worker->memory);
+        client->stream = NULL;
+    }
+    client->state = CLIENT_CLOSING;
+    if (session != NULL) {
+        client_release_session(worker, client);
+        session_disconnected(worker, session, !client->will_unwanted);
+    }
+}
+
+enum packet_result client_drop(struct worker *worker, struct client *client)
+{
+    if (client->state != CLIENT_CLOSING) {
+        client_detach(worker, client);
+        tcp_close(client->tcp);
+    }
+    return PACKET_CLOSED;
+}
+
+enum packet_result client_disconnect(struct worker *worker, struct client *client, uint8_t reason)
+{
+    if (client->state == CLIENT_CLOSING) {
+        return PACKET_CLOSED;
+    }
+    if (client->stream != NULL) {
+        /* Half a PUBLISH is on the wire: nothing may follow it. */
+        client_detach(worker, client);
+        tcp_abort(client->tcp);
+        return PACKET_CLOSED;
+    }
+    if (client->state == CLIENT_CONNECTED && client->version == MQTT_V5) {
+        uint8_t packet[DISCONNECT_ROOM];
+        const struct mqtt_disconnect disconnect = {.reason = reason};
+        const uint8_t *end = mqtt_disconnect_encode(packet, client->version, &disconnect);
+        if (tcp_send_room(client->tcp) >= sizeof(packet)) {
+            client_send(worker, client, packet, (size_t)(end - packet));
+        }
+    }
+    return client_drop(worker, client);
+}
+
+enum packet_result client_malformed(struct worker *worker, struct client *client, enum mqtt_error error)
+{
+    worker->codec_errors[error]++;
+    worker->counters.closed_malformed++;
+    return client_disconnect(worker, client, mqtt_error_reason(error));
+}
+
+enum packet_result client_violation(struct worker *worker, struct client *client, uint64_t *cause, uint8_t reason)
+{
+    ++*cause;
+    worker->counters.closed_malformed++;
+    return client_disconnect(worker, client, reason);
+}
+
+static void client_free(struct worker *worker, struct client *client)
+{
+    if (client->partial != NULL) {
+        mem_free(worker->memory, client->partial);
+    }
+    if (client->aliases != NULL) {
+        for (uint16_t i = 0; i < client->aliases->count; i++) {
+            if (client->aliases->topics[i].data != NULL) {
+                mem_free(worker->memory, (void *)(uintptr_t)client->aliases->topics[i].data);
+            }
+        }
+        mem_free(worker->memory, client->aliases);
+    }
+    client->listener->open--;
+    worker->clients--;
+    mem_free(worker->memory, client);
+}
+
+void client_forget(struct worker *worker, struct client *client)
+{
+    client_detach(worker, client);
+    client_free(worker, client);
+}
+
+/* ---- Callbacks -------------------------------------------------------------------------------------------------- */
+
+struct client *client_create(struct worker *worker, struct tcp_connection *tcp, struct listener *listener)
+{
+    struct client *client = listener->open < listener->max_open ? mem_alloc(worker->memory, sizeof(*client)) : NULL;
+    tcp_set_user(tcp, client);
+    if (client == NULL) {
+        listener->refused++;
+        worker->counters.closed_limit++;
+        tcp_abort(tcp);
+        return NULL;
+    }
+    *client = (struct client){.tcp = tcp,
+                              .state = CLIENT_NEW,
+                              .listener = listener,
+                              .last_received = worker->now,
+                              .maximum_packet_size = UINT32_MAX};
+    listener->open++;
+    listener->accepted++;
+    worker->clients++;
+    timer_init(&client->timer, TIMER_KIND_CLIENT);
+    timer_set(&worker->wheel, &client->timer, worker->now + worker->config->mqtt.connect_timeout_s * UINT64_C(1000000));
+    return client;
+}
+
+void client_accepted(void *worker, struct tcp_connection *tcp, void *listener)
+{
+    client_create(worker, tcp, listener);
+}
+
+void client_readable(void *arg, struct tcp_connection *tcp)
+{
+    struct worker *worker = arg;
+    struct client *client = tcp_user(tcp);
+    if (client != NULL) {
+        client->last_received = worker->now;
+        client_read(worker, client);
+    }
+}
+
+void client_writable(void *arg, struct tcp_connection *tcp)
+{
+    struct worker *worker = arg;
+    struct client *client = tcp_user(tcp);
+    if (client == NULL || client->state == CLIENT_CLOSING) {
+        return;
+    }
+    if (client->session != NULL) {
+        session_flush(worker, client->session);
+    }
+    if (client->answers_blocked && client->state != CLIENT_CLOSING) {
+        client->answers_blocked = false;
+        client_read(worker, client);
+    }
+}
+
+void client_peer_closed(void *arg, struct tcp_connection *tcp)
+{
+    struct worker *worker = arg;
+    struct client *client = tcp_user(tcp);
+    if (client != NULL) {
+        client_drop(worker, client);
+    }
+}
+
+void client_closed(void *arg, struct tcp_connection *tcp, enum tcp_close_reason reason)
+{
+    struct worker *worker = arg;
+    struct client *client = tcp_user(tcp);
+    if (client != NULL) {
+        if (client->state != CLIENT_CLOSING) {
+            client_detach(worker, client);
+        }
+        if (client->moved_from != 0) {
+            client_moved_end(worker, client->moved_from - 1u, tcp_flow(tcp));
+        }
+        client_free(worker, client);
+    }
+}
+
+/* ---- Time ------------------------------------------------------------------------------------------------------- */
+
+/* One and a half times the keepalive [MQTT-3.1.2-22]. */
+static uint64_t keepalive_us(const struct client *client)
+{
+    return client->keepalive_s * UINT64_C(1500000);
+}
+
+void client_keepalive_start(struct worker *worker, struct client *client)
+{
+    if (client->keepalive_s == 0) {
+        timer_cancel(&worker->wheel, &client->timer);
+    } else {
+        timer_set(&worker->wheel, &client->timer, client->last_received + keepalive_us(client));
+    }
+}
+
+void client_timer(void *arg, struct timer *timer, uint64_t now)
+{
+    struct worker *worker = arg;
+    struct client *client = (struct client *)((char *)timer - offsetof(struct client, timer));
+    if (client->state == CLIENT_NEW || client->state == CLIENT_CLAIMING) {
+        worker->counters.closed_no_connect++;
+        client_drop(worker, client);
+    } else if (now < client->last_received + keepalive_us(client)) {
+        client_keepalive_start(worker, client);
+    } else {
+        worker->counters.closed_keepalive++;
+        client_disconnect(worker, client, MQTT_REASON_KEEP_ALIVE_TIMEOUT);
+    }
+}

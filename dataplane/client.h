@@ -1,0 +1,142 @@
+/*
+ * Clients: MQTT on one TCP connection, from its acceptance to its end. Reads packets off the connection, hands each to
+ * its handler, and closes the connection when the peer breaks the rules.
+ *
+ * Packets are handled in place, in the received segment. One that spans segments is put together in the worker's
+ * scratch buffer when it has arrived in full; only one too large for that gets memory of its own as its bytes arrive.
+ *
+ * A handler that cannot go on (no room in a mailbox, no memory, the client does not read its answers) changes nothing
+ * and returns PACKET_WAIT: the packet stays unread and is handled again later. What is not read closes TCP's window, so
+ * the client is slowed down, and nobody else.
+ *
+ * The worker that owns the connection calls; memory is from its region.
+ */
+#ifndef POLLUX_DATAPLANE_CLIENT_H
+#define POLLUX_DATAPLANE_CLIENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/mqtt/mqtt.h"
+#include "lib/net/tcp.h"
+#include "lib/timer/timer.h"
+
+struct session;
+struct worker;
+struct message;
+struct listener;
+
+enum packet_result {
+    PACKET_DONE,
+    PACKET_WAIT,   /* nothing was changed; handle the packet again later */
+    PACKET_CLOSED, /* the connection is closed or moved; the client object may be gone */
+};
+
+enum client_state {
+    CLIENT_NEW,       /* no CONNECT yet */
+    CLIENT_CLAIMING,  /* waits for the directory */
+    CLIENT_CONNECTED, /* has a session */
+    CLIENT_CLOSING,   /* nothing is read any more */
+};
+
+/* A packet larger than the scratch buffer, as far as it has arrived. */
+struct partial_packet {
+    uint32_t length; /* of the whole packet */
+    uint32_t have;
+    uint8_t bytes[];
+};
+
+/* Topic aliases that the client has set, MQTT 5.0 section 3.3.2.3.4: alias n is topics[n - 1]. */
+struct topic_aliases {
+    uint16_t count;
+    struct mqtt_span topics[];
+};
+
+struct client {
+    struct tcp_connection *tcp;
+    struct session *session; /* in CLIENT_CONNECTED */
+    uint64_t last_received;  /* microseconds */
+    uint8_t state;           /* enum client_state */
+    uint8_t version;         /* enum mqtt_version */
+    bool waiting;            /* on the worker's list of clients to try again */
+    bool answers_blocked;    /* waits for room to answer: tried again when the connection is writable */
+    bool will_unwanted;      /* DISCONNECT with normal disconnection came */
+    uint8_t doom;       /* 0, or the reason code of a disconnection that waits until nobody iterates over sessions */
+    bool claim_granted; /* this worker owns the client id: CONNECT may go on */
+    uint8_t moved_from; /* 0, or 1 + the worker that its packets arrive on */
+    uint16_t keepalive_s;
+    uint32_t maximum_packet_size; /* the client's */
+    uint32_t claim_generation;    /* of the directory's answer */
+    uint32_t answers_owed;        /* bytes of SUBACKs that are still to be sent */
+    uint32_t stream_left;         /* bytes at the end of `stream` that are still to be sent */
+    struct message *stream; /* a PUBLISH that did not fit the send buffer: nothing else may be sent before it ends */
+    struct client *next_waiting;
+    struct partial_packet *partial;
+    struct topic_aliases *aliases;
+    struct listener *listener; /* whose connection it is */
+    struct timer timer;        /* CONNECT timeout, then keepalive */
+};
+
+/* ---- Callbacks of the TCP stack; `worker` is a struct worker. */
+void client_accepted(void *worker, struct tcp_connection *tcp, void *listener);
+void client_readable(void *worker, struct tcp_connection *tcp);
+void client_writable(void *worker, struct tcp_connection *tcp);
+void client_peer_closed(void *worker, struct tcp_connection *tcp);
+void client_closed(void *worker, struct tcp_connection *tcp, enum tcp_close_reason reason);
+
+/* Timer handler: no CONNECT in time, or the keepalive time has passed. */
+void client_timer(void *worker, struct timer *timer, uint64_t now);
+
+/* A client for an established connection. NULL: a bound is reached, and the connection is being reset. */
+struct client *client_create(struct worker *worker, struct tcp_connection *tcp, struct listener *listener);
+
+/* Frees a client whose connection has left this worker. */
+void client_forget(struct worker *worker, struct client *client);
+
+/* Handles what is readable. Also called when a reason to wait has gone. */
+void client_read(struct worker *worker, struct client *client);
+
+/* Tries the clients again that waited for the worker's resources; once per iteration. */
+void clients_retry(struct worker *worker);
+
+/* Puts the client on that list and returns PACKET_WAIT. */
+enum packet_result client_wait(struct worker *worker, struct client *client);
+
+/*
+ * Room for answers of `length` bytes in all? False: the client does not read what it is sent, and is not read either
+ * until it does.
+ */
+bool client_can_answer(struct worker *worker, struct client *client, uint32_t length);
+
+/* Sends a packet of at most what client_can_answer promised. */
+void client_send(struct worker *worker, struct client *client, const uint8_t *packet, size_t length);
+
+/* Sends one of the four-byte acknowledgements, with a reason code in MQTT 5.0. */
+void client_send_ack(struct worker *worker, struct client *client, enum mqtt_type type, uint16_t packet_id,
+                     uint8_t reason);
+
+/*
+ * Closes the connection after a DISCONNECT with `reason` (MQTT 5.0; before, just closes). The session is told; the will
+ * is published unless `will_unwanted`. Returns PACKET_CLOSED.
+ */
+enum packet_result client_disconnect(struct worker *worker, struct client *client, uint8_t reason);
+
+/* The same, later in this iteration: for callers that are in the middle of a list of sessions. */
+void client_doom(struct worker *worker, struct client *client, uint8_t reason);
+
+/* The client broke the rules of the codec: counts, answers and closes. Returns PACKET_CLOSED. */
+enum packet_result client_malformed(struct worker *worker, struct client *client, enum mqtt_error error);
+
+/* The client did what the session does not allow; `cause` is one of the violated_ counters. Returns PACKET_CLOSED. */
+enum packet_result client_violation(struct worker *worker, struct client *client, uint64_t *cause, uint8_t reason);
+
+/* Closes without a word and without a session being told; for refused connections. Returns PACKET_CLOSED. */
+enum packet_result client_drop(struct worker *worker, struct client *client);
+
+/* Parts client and session, which then has no client; the session is told nothing. */
+void client_release_session(struct worker *worker, struct client *client);
+
+/* Starts or moves on the keepalive timer. */
+void client_keepalive_start(struct worker *worker, struct client *client);
+
+#endif

@@ -1,0 +1,382 @@
+/*
+ * CONNECT, DISCONNECT and AUTH: how a connection gets its session and how it gives it back (MQTT 5.0 sections 3.1, 3.2,
+ * 3.14). See handlers.h.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "dataplane/client.h"
+#include "dataplane/deliver.h"
+#include "dataplane/directory.h"
+#include "dataplane/handlers.h"
+#include "dataplane/session.h"
+#include "dataplane/worker.h"
+#include "lib/mqtt/packets.h"
+
+enum {
+    CONNACK_ROOM = 256,    /* bytes of a CONNACK without strings of the client's */
+    ASSIGNED_ID_SIZE = 32, /* bytes of a client identifier that the router makes */
+};
+
+/* ---- CONNACK ---------------------------------------------------------------------------------------------------- */
+
+static void connack_send(struct worker *worker, struct client *client, const struct mqtt_connack *connack)
+{
+    uint8_t packet[CONNACK_ROOM];
+    const uint8_t *end = mqtt_connack_encode(packet, client->version, connack);
+    client_send(worker, client, packet, (size_t)(end - packet));
+}
+
+static enum packet_result refuse(struct worker *worker, struct client *client, uint8_t reason)
+{
+    const struct mqtt_connack connack = {.reason =
+                                             client->version == MQTT_V5 ? reason : mqtt_reason_to_return_code(reason)};
+    worker->counters.connects_refused++;
+    connack_send(worker, client, &connack);
+    return client_drop(worker, client);
+}
+
+/* A CONNECT that cannot be read: answered where its version is known [MQTT-3.1.4-1]. */
+static enum packet_result refuse_malformed(struct worker *worker, struct client *client, uint8_t version,
+                                           enum mqtt_error error)
+{
+    const uint8_t reason = mqtt_error_reason(error);
+    const bool has_return_code =
+        reason == MQTT_REASON_UNSUPPORTED_PROTOCOL_VERSION || reason == MQTT_REASON_CLIENT_IDENTIFIER_NOT_VALID;
+    worker->codec_errors[error]++;
+    worker->counters.closed_malformed++;
+    client->version = version;
+    if (version == MQTT_V5 || (version != 0 && has_return_code)) {
+        return refuse(worker, client, reason);
+    }
+    return client_drop(worker, client);
+}
+
+/* What an MQTT 5.0 client has to know of the router, beyond the defaults of section 3.2.2.3. */
+static void connack_limits(const struct worker *worker, struct mqtt_properties *properties)
+{
+    const struct shm_mqtt_config *config = &worker->config->mqtt;
+    properties->receive_maximum = (uint16_t)config->receive_maximum;
+    mqtt_property_set(properties, MQTT_PROPERTY_RECEIVE_MAXIMUM);
+    properties->maximum_packet_size = config->max_packet_size;
+    mqtt_property_set(properties, MQTT_PROPERTY_MAXIMUM_PACKET_SIZE);
+    properties->topic_alias_maximum = (uint16_t)config->topic_alias_maximum;
+    mqtt_property_set(properties, MQTT_PROPERTY_TOPIC_ALIAS_MAXIMUM);
+    if (config->max_qos < 2) {
+        properties->maximum_qos = (uint8_t)config->max_qos;
+        mqtt_property_set(properties, MQTT_PROPERTY_MAXIMUM_QOS);
+    }
+    if (!config->retain_available) {
+        properties->retain_available = 0;
+        mqtt_property_set(properties, MQTT_PROPERTY_RETAIN_AVAILABLE);
+    }
+    if (!config->wildcard_available) {
+        properties->wildcard_subscription_available = 0;
+        mqtt_property_set(properties, MQTT_PROPERTY_WILDCARD_SUBSCRIPTION_AVAILABLE);
+    }
+    if (!config->shared_available) {
+        properties->shared_subscription_available = 0;
+        mqtt_property_set(properties, MQTT_PROPERTY_SHARED_SUBSCRIPTION_AVAILABLE);
+    }
+}
+
+/* What differs from what the client asked for. */
+static void connack_differences(const struct client *client, const struct session *session,
+                                const struct mqtt_connect *connect, struct mqtt_properties *properties)
+{
+    const bool asked = mqtt_property_is_present(&connect->properties, MQTT_PROPERTY_SESSION_EXPIRY_INTERVAL);
+    const uint32_t wanted = asked ? connect->properties.session_expiry_interval : 0;
+    if (session->expiry_interval_s != wanted) {
+        properties->session_expiry_interval = session->expiry_interval_s;
+        mqtt_property_set(properties, MQTT_PROPERTY_SESSION_EXPIRY_INTERVAL);
+    }
+    if (client->keepalive_s != connect->keep_alive) {
+        properties->server_keep_alive = client->keepalive_s;
+        mqtt_property_set(properties, MQTT_PROPERTY_SERVER_KEEP_ALIVE);
+    }
+    if (connect->client_id.length == 0) {
+        properties->assigned_client_identifier =
+            (struct mqtt_span){session->client_id, session->client_id_length}; /* [MQTT-3.2.2-16] */
+        mqtt_property_set(properties, MQTT_PROPERTY_ASSIGNED_CLIENT_IDENTIFIER);
+    }
+}
+
+static void accept_send(struct worker *worker, struct client *client, const struct mqtt_connect *connect,
+                        bool session_present)
+{
+    struct mqtt_connack connack = {.session_present = session_present};
+    if (client->version == MQTT_V5) {
+        connack_limits(worker, &connack.properties);
+        connack_differences(client, client->session, connect, &connack.properties);
+    }
+    connack_send(worker, client, &connack);
+}
+
+/* ---- The session ------------------------------------------------------------------------------------------------ */
+
+/* [MQTT-3.1.4-3]: the older connection goes. The session stays for the new one to take or to end. */
+static void take_over(struct worker *worker, struct session *session, bool clean_start)
+{
+    struct client *old = session->client;
+    worker->counters.sessions_taken_over++;
+    client_release_session(worker, old);
+    client_disconnect(worker, old, MQTT_REASON_SESSION_TAKEN_OVER);
+    session_taken_over(worker, session, clean_start);
+}
+
+static bool will_set(struct worker *worker, struct session *session, const struct mqtt_connect *connect)
+{
+    session->will = (struct will){0};
+    if (!connect->has_will) {
+        return true;
+    }
+    struct mqtt_properties properties = connect->will_properties;
+    struct publication will = {
+        .topic = connect->will_topic,
+        .payload = connect->will_payload,
+        .publisher = session->handle,
+        .qos = connect->will_qos,
+        .retain = connect->will_retain,
+    };
+    uint8_t *encoded = NULL;
+    if (connect->version == MQTT_V5) {
+        if (mqtt_property_is_present(&properties, MQTT_PROPERTY_WILL_DELAY_INTERVAL)) {
+            session->will.delay_s = properties.will_delay_interval;
+            mqtt_property_clear(&properties, MQTT_PROPERTY_WILL_DELAY_INTERVAL);
+        }
+        if (mqtt_property_is_present(&properties, MQTT_PROPERTY_MESSAGE_EXPIRY_INTERVAL)) {
+            will.expires = properties.message_expiry_interval * UINT64_C(1000000); /* from its publication on */
+            mqtt_property_clear(&properties, MQTT_PROPERTY_MESSAGE_EXPIRY_INTERVAL);
+        }
+        const uint32_t length = mqtt_properties_size(&properties);
+        if (length > 0) {
+            encoded = mem_alloc(worker->memory, length);
+            if (encoded == NULL) {
+                return false;
+            }
+            mqtt_properties_encode(encoded, &properties);
+            will.properties = (struct mqtt_span){encoded, length};
+        }
+    }
+    session->will.message = publication_keep(&will, worker->memory);
+    publication_release(&will, worker->memory);
+    mem_free(worker->memory, encoded);
+    return session->will.message != NULL;
+}
+
+static bool user_name_set(struct worker *worker, struct session *session, const struct mqtt_connect *connect)
+{
+    mem_free(worker->memory, session->user_name);
+    session->user_name = NULL;
+    session->user_name_length = 0;
+    if (connect->has_user_name && connect->user_name.length > 0) {
+        session->user_name = mem_alloc(worker->memory, connect->user_name.length);
+        if (session->user_name == NULL) {
+            return false;
+        }
+        memcpy(session->user_name, connect->user_name.data, connect->user_name.length);
+        session->user_name_length = (uint16_t)connect->user_name.length;
+    }
+    return true;
+}
+
+static uint32_t expiry_interval(const struct worker *worker, const struct mqtt_connect *connect)
+{
+    const uint32_t longest = worker->config->mqtt.session_expiry_max_s;
+    uint32_t wanted = 0;
+    if (connect->version != MQTT_V5) {
+        wanted = connect->clean_start ? 0 : UINT32_MAX;
+    } else if (mqtt_property_is_present(&connect->properties, MQTT_PROPERTY_SESSION_EXPIRY_INTERVAL)) {
+        wanted = connect->properties.session_expiry_interval;
+    }
+    return wanted < longest ? wanted : longest;
+}
+
+static uint16_t keepalive(const struct worker *worker, const struct mqtt_connect *connect)
+{
+    const uint32_t longest = worker->config->mqtt.keepalive_max_s;
+    uint32_t wanted = connect->keep_alive;
+    if (connect->version == MQTT_V5) {
+        /* An older client cannot be told, and would be cut off for keeping its word. */
+        wanted = wanted == 0 ? worker->config->mqtt.keepalive_default_s : wanted;
+        wanted = longest != 0 && wanted > longest ? longest : wanted;
+    }
+    return (uint16_t)wanted;
+}
+
+static uint16_t window(const struct worker *worker, const struct mqtt_connect *connect)
+{
+    const uint32_t own = worker->config->mqtt.max_inflight;
+    uint32_t clients = UINT16_MAX;
+    if (mqtt_property_is_present(&connect->properties, MQTT_PROPERTY_RECEIVE_MAXIMUM)) {
+        clients = connect->properties.receive_maximum;
+    }
+    return (uint16_t)(clients < own ? clients : own); /* [MQTT-3.3.4-9] */
+}
+
+/* Joins client and session. */
+static void attach(struct worker *worker, struct client *client, struct session *session,
+                   const struct mqtt_connect *connect)
+{
+    client->session = session;
+    client->state = CLIENT_CONNECTED;
+    client->keepalive_s = keepalive(worker, connect);
+    if (mqtt_property_is_present(&connect->properties, MQTT_PROPERTY_MAXIMUM_PACKET_SIZE)) {
+        client->maximum_packet_size = connect->properties.maximum_packet_size;
+    }
+    client_keepalive_start(worker, client);
+    session->client = client;
+    session->version = client->version;
+    session->clean_start = connect->clean_start;
+    session->since = worker->now;
+    session->window = window(worker, connect);
+    session->expiry_interval_s = expiry_interval(worker, connect);
+    session->directory_generation = client->claim_generation;
+    worker->connected_clients++;
+    worker->counters.connects_accepted++;
+}
+
+/* The claim is granted: this worker owns the identifier. */
+static enum packet_result session_open(struct worker *worker, struct client *client, const struct mqtt_connect *connect,
+                                       struct mqtt_span client_id)
+{
+    struct session *session = session_find(worker->sessions, client_id);
+    if (session != NULL && session->client != NULL) {
+        take_over(worker, session, connect->clean_start);
+    }
+    if (session != NULL && connect->clean_start) {
+        session_end(worker, session); /* [MQTT-3.1.2-4] */
+        session = NULL;
+    }
+    const bool present = session != NULL;
+    if (session == NULL) {
+        session = session_create(worker, client_id);
+    }
+    if (session == NULL) {
+        directory_disown(worker, client_id, client->claim_generation);
+        worker->counters.closed_limit++;
+        return refuse(worker, client, MQTT_REASON_QUOTA_EXCEEDED);
+    }
+    session->directory_generation = client->claim_generation;
+    if (present) {
+        session_resumed(worker, session);
+        worker->counters.sessions_resumed++;
+    }
+    if (!will_set(worker, session, connect) || !user_name_set(worker, session, connect)) {
+        session_end(worker, session);
+        worker->counters.closed_no_memory++;
+        return refuse(worker, client, MQTT_REASON_QUOTA_EXCEEDED);
+    }
+    attach(worker, client, session, connect);
+    accept_send(worker, client, connect, present);
+    session_resend(worker, session);
+    return PACKET_DONE;
+}
+
+/* ---- CONNECT ---------------------------------------------------------------------------------------------------- */
+
+/* An identifier for a client that brought none, whose home is this worker. */
+static struct mqtt_span assigned_id(struct worker *worker, char bytes[ASSIGNED_ID_SIZE])
+{
+    struct mqtt_span id;
+    do {
+        const uint64_t number = ++worker->assigned_ids;
+        const uint64_t hash = topic_hash(&worker->dataplane->seed, &number, sizeof(number));
+        const int length =
+            snprintf(bytes, ASSIGNED_ID_SIZE, "auto-%02x%016llx", worker->index, (unsigned long long)(hash ^ number));
+        id = (struct mqtt_span){(const uint8_t *)bytes, (uint32_t)length};
+    } while (!directory_is_home(worker, id) || session_find(worker->sessions, id) != NULL);
+    return id;
+}
+
+static bool authenticated(const struct worker *worker, const struct mqtt_connect *connect)
+{
+    return worker->config->mqtt.allow_anonymous;
+}
+
+/* 0, or why this client is not welcome. */
+static uint8_t refusal(const struct worker *worker, const struct mqtt_connect *connect)
+{
+    if (connect->version == MQTT_V5 &&
+        mqtt_property_is_present(&connect->properties, MQTT_PROPERTY_AUTHENTICATION_METHOD)) {
+        return MQTT_REASON_BAD_AUTHENTICATION_METHOD; /* [MQTT-4.12.0-1] */
+    }
+    if (!authenticated(worker, connect)) {
+        return MQTT_REASON_NOT_AUTHORIZED;
+    }
+    if (connect->has_will && connect->will_qos > worker->config->mqtt.max_qos) {
+        return MQTT_REASON_QOS_NOT_SUPPORTED; /* [MQTT-3.2.2-12] */
+    }
+    if (connect->has_will && connect->will_retain && !worker->config->mqtt.retain_available) {
+        return MQTT_REASON_RETAIN_NOT_SUPPORTED; /* [MQTT-3.2.2-13] */
+    }
+    return MQTT_REASON_SUCCESS;
+}
+
+enum packet_result connect_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                                  const uint8_t *body)
+{
+    struct mqtt_connect connect;
+    char bytes[ASSIGNED_ID_SIZE];
+    const enum mqtt_error error = mqtt_connect_decode(header, body, &connect);
+    if (error != MQTT_OK) {
+        return refuse_malformed(worker, client, connect.version, error);
+    }
+    client->version = connect.version;
+    const uint8_t reason = refusal(worker, &connect);
+    if (reason != MQTT_REASON_SUCCESS) {
+        return refuse(worker, client, reason);
+    }
+    const struct mqtt_span client_id = connect.client_id.length > 0 ? connect.client_id : assigned_id(worker, bytes);
+    if (!client->claim_granted) {
+        switch (directory_claim(worker, client, client_id)) {
+        case DIRECTORY_GRANTED:
+            break;
+        case DIRECTORY_WAITS:
+            client->state = CLIENT_CLAIMING;
+            return PACKET_WAIT;
+        case DIRECTORY_MOVED:
+            return PACKET_CLOSED;
+        default:
+            worker->counters.closed_limit++;
+            return refuse(worker, client, MQTT_REASON_SERVER_BUSY);
+        }
+    }
+    return session_open(worker, client, &connect, client_id);
+}
+
+/* ---- DISCONNECT and AUTH ---------------------------------------------------------------------------------------- */
+
+enum packet_result disconnect_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                                     const uint8_t *body)
+{
+    struct mqtt_disconnect disconnect;
+    const enum mqtt_error error = mqtt_disconnect_decode(client->version, MQTT_FROM_CLIENT, header, body, &disconnect);
+    if (error != MQTT_OK) {
+        return client_malformed(worker, client, error);
+    }
+    if (client->version == MQTT_V5 &&
+        mqtt_property_is_present(&disconnect.properties, MQTT_PROPERTY_SESSION_EXPIRY_INTERVAL)) {
+        const uint32_t wanted = disconnect.properties.session_expiry_interval;
+        if (client->session->expiry_interval_s == 0 && wanted != 0) {
+            return client_violation(worker, client, &worker->counters.violated_session_expiry,
+                                    MQTT_REASON_PROTOCOL_ERROR); /* section 3.14.2.2.2 */
+        }
+        const uint32_t longest = worker->config->mqtt.session_expiry_max_s;
+        client->session->expiry_interval_s = wanted < longest ? wanted : longest;
+    }
+    client->will_unwanted = disconnect.reason != MQTT_REASON_DISCONNECT_WITH_WILL;
+    return client_drop(worker, client);
+}
+
+enum packet_result auth_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                               const uint8_t *body)
+{
+    struct mqtt_disconnect auth;
+    const enum mqtt_error error = mqtt_auth_decode(client->version, MQTT_FROM_CLIENT, header, body, &auth);
+    if (error != MQTT_OK) {
+        return client_malformed(worker, client, error);
+    }
+    /* No CONNECT with an authentication method is accepted, so none can be continued [MQTT-4.12.0-7]. */
+    return client_violation(worker, client, &worker->counters.violated_authentication, MQTT_REASON_PROTOCOL_ERROR);
+}

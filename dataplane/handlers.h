@@ -1,0 +1,32 @@
+/*
+ * One handler for each packet that a client may send: CONNECT in connect.c, PUBLISH and its acknowledgements in
+ * publish.c, SUBSCRIBE and UNSUBSCRIBE in subscribe.c. `body` has header->remaining_length bytes. Called by client.c on
+ * the worker that owns the connection; enum packet_result says what became of the packet.
+ */
+#ifndef POLLUX_DATAPLANE_HANDLERS_H
+#define POLLUX_DATAPLANE_HANDLERS_H
+
+#include "dataplane/client.h"
+
+enum packet_result connect_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                                  const uint8_t *body);
+enum packet_result disconnect_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                                     const uint8_t *body);
+enum packet_result auth_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                               const uint8_t *body);
+enum packet_result publish_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                                  const uint8_t *body);
+enum packet_result puback_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                                 const uint8_t *body);
+enum packet_result pubrec_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                                 const uint8_t *body);
+enum packet_result pubrel_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                                 const uint8_t *body);
+enum packet_result pubcomp_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                                  const uint8_t *body);
+enum packet_result subscribe_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                                    const uint8_t *body);
+enum packet_result unsubscribe_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                                      const uint8_t *body);
+
+#endif

@@ -1,0 +1,59 @@
+/* Handing connections from worker to worker. See move.h. */
+#include "dataplane/move.h"
+
+#include "dataplane/client.h"
+#include "dataplane/directory.h"
+#include "dataplane/worker.h"
+
+bool client_move(struct worker *worker, struct client *client, uint32_t to)
+{
+    struct moved_client *moved = mem_alloc(worker->memory, sizeof(*moved));
+    if (moved == NULL) {
+        return false;
+    }
+    *moved = (struct moved_client){
+        .listener = client->listener->index,
+        .claim_generation = client->claim_generation,
+        .from = worker->index,
+    };
+    /* Room first: once the connection has left the stack there is no way back. */
+    if (!mailbox_has_room(worker->to[to], 1) || !tcp_move_away(client->tcp, to, &moved->tcp)) {
+        mem_free(worker->memory, moved);
+        return false;
+    }
+    mailbox_put(worker->to[to], (struct mail){.type = MAIL_CONNECTION, .block = moved});
+    worker->counters.connections_moved++;
+    client_forget(worker, client);
+    return true;
+}
+
+void client_arrive(struct worker *worker, const struct moved_client *moved)
+{
+    struct tcp_connection *tcp = tcp_move_here(worker->net, &moved->tcp, worker->now);
+    if (tcp == NULL) {
+        worker->counters.closed_limit++;
+        client_moved_end(worker, moved->from, tcp_moved_flow(&moved->tcp));
+        return;
+    }
+    struct client *client = client_create(worker, tcp, &worker->listeners[moved->listener]);
+    if (client == NULL) {
+        client_moved_end(worker, moved->from, tcp_moved_flow(&moved->tcp));
+        return;
+    }
+    client->moved_from = (uint8_t)(moved->from + 1);
+    client->claim_granted = true;
+    client->claim_generation = moved->claim_generation;
+    client_read(worker, client);
+}
+
+void client_moved_end(struct worker *worker, uint32_t from, const struct net_flow *flow)
+{
+    struct net_flow *block = mem_alloc(worker->memory, sizeof(*block));
+    if (block == NULL) {
+        return; /* the other worker's record stays until it is pushed out by newer ones */
+    }
+    *block = *flow;
+    if (!mailbox_post(worker->to[from], worker->memory, (struct mail){.type = MAIL_CONNECTION_END, .block = block})) {
+        mem_free(worker->memory, block);
+    }
+}

@@ -1,0 +1,36 @@
+/*
+ * Moving a connection to the worker that owns its client's session. It happens once at most in a connection's life,
+ * while its CONNECT is still unread, so what moves is small: TCP's state and the unread bytes.
+ *
+ * The worker that the packets arrive on keeps a record of the flow and passes its segments on (lib/net's redirect),
+ * until the owner says that the connection has ended.
+ */
+#ifndef POLLUX_DATAPLANE_MOVE_H
+#define POLLUX_DATAPLANE_MOVE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/net/tcp_move.h"
+
+struct client;
+struct worker;
+
+/* What MAIL_CONNECTION carries. */
+struct moved_client {
+    struct tcp_moved tcp;
+    uint32_t listener;
+    uint32_t claim_generation;
+    uint32_t from; /* worker */
+};
+
+/* Hands the connection to worker `to`; the client object is gone then. False: no memory, nothing has changed. */
+bool client_move(struct worker *worker, struct client *client, uint32_t to);
+
+/* The other end: goes on with it here. */
+void client_arrive(struct worker *worker, const struct moved_client *moved);
+
+/* A connection that had come from worker `from` has ended: its flow record there may go. */
+void client_moved_end(struct worker *worker, uint32_t from, const struct net_flow *flow);
+
+#endif

@@ -1,0 +1,32 @@
+/*
+ * A set of packet identifiers: those of QoS 2 messages that a client has published and not yet released
+ * [MQTT-4.3.3-10]. Open addressing with linear probing in a power-of-two table that grows with its content, so a
+ * session without QoS 2 traffic pays for a pointer.
+ *
+ * The worker that owns the session calls; the memory is from its region.
+ */
+#ifndef POLLUX_DATAPLANE_PACKET_IDS_H
+#define POLLUX_DATAPLANE_PACKET_IDS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/mem/mem.h"
+
+struct packet_ids {
+    uint16_t *slots; /* 0: free */
+    uint32_t mask;
+    uint32_t count;
+};
+
+bool packet_ids_contain(const struct packet_ids *ids, uint16_t id);
+
+/* Adds an identifier that is not in the set. False: no memory, nothing changed. */
+bool packet_ids_add(struct packet_ids *ids, uint16_t id, struct mem_region *memory);
+
+/* Removes an identifier; false if it was not in the set. */
+bool packet_ids_remove(struct packet_ids *ids, uint16_t id);
+
+void packet_ids_free(struct packet_ids *ids, struct mem_region *memory);
+
+#endif

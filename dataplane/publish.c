@@ -1,0 +1,317 @@
+/*
+ * PUBLISH from a client and the acknowledgements of both directions (MQTT 5.0 sections 3.3 to 3.7, 4.3). See
+ * handlers.h.
+ *
+ * QoS 1 and 2 messages are acknowledged once they are routed: every subscriber of this worker has them in its
+ * connection, window or queue, and other workers have them in their mailboxes.
+ */
+#include <string.h>
+
+#include "dataplane/client.h"
+#include "dataplane/deliver.h"
+#include "dataplane/handlers.h"
+#include "dataplane/retained.h"
+#include "dataplane/route.h"
+#include "dataplane/session.h"
+#include "dataplane/worker.h"
+#include "lib/mqtt/packets.h"
+#include "lib/mqtt/publish.h"
+
+enum { ACK_ROOM = 64 }; /* bytes that one acknowledgement takes at most, with some to spare */
+
+/* ---- PUBLISH ---------------------------------------------------------------------------------------------------- */
+
+/* Remembers or looks up a topic alias [MQTT-3.3.2-12]. False: the client broke the rules, or memory is out. */
+static bool alias_resolve(struct worker *worker, struct client *client, struct mqtt_publish *publish)
+{
+    const uint16_t alias = publish->properties.topic_alias;
+    const uint32_t maximum = worker->config->mqtt.topic_alias_maximum;
+    if (alias == 0 || alias > maximum) {
+        return false;
+    }
+    if (client->aliases == NULL) {
+        client->aliases =
+            mem_alloc_zero(worker->memory, sizeof(*client->aliases) + maximum * sizeof(client->aliases->topics[0]));
+        if (client->aliases == NULL) {
+            return false;
+        }
+        client->aliases->count = (uint16_t)maximum;
+    }
+    struct mqtt_span *topic = &client->aliases->topics[alias - 1];
+    if (publish->topic.length == 0) {
+        publish->topic = *topic;
+        return topic->length > 0;
+    }
+    uint8_t *copy = mem_alloc(worker->memory, publish->topic.length);
+    if (copy == NULL) {
+        return false;
+    }
+    memcpy(copy, publish->topic.data, publish->topic.length);
+    mem_free(worker->memory, (void *)(uintptr_t)topic->data);
+    *topic = (struct mqtt_span){copy, publish->topic.length};
+    return true;
+}
+
+/* NULL, or the counter of what this client may not do; `reason` goes into the DISCONNECT. */
+static uint64_t *publish_violation(struct worker *worker, const struct client *client,
+                                   const struct mqtt_publish *publish, uint8_t *reason)
+{
+    const struct shm_mqtt_config *config = &worker->config->mqtt;
+    if (publish->qos > config->max_qos) {
+        *reason = MQTT_REASON_QOS_NOT_SUPPORTED; /* [MQTT-3.2.2-11] */
+        return &worker->counters.violated_qos;
+    }
+    if (publish->retain && !config->retain_available) {
+        *reason = MQTT_REASON_RETAIN_NOT_SUPPORTED; /* [MQTT-3.2.2-14] */
+        return &worker->counters.violated_retain;
+    }
+    if (publish->qos == 2 && client->session->received.count >= config->receive_maximum &&
+        !packet_ids_contain(&client->session->received, publish->packet_id)) {
+        *reason = MQTT_REASON_RECEIVE_MAXIMUM_EXCEEDED; /* [MQTT-3.3.4-7] */
+        return &worker->counters.violated_receive_maximum;
+    }
+    return NULL;
+}
+
+/* The properties that travel with the message, encoded anew without alias and expiry. False: no memory. */
+static bool properties_take(struct worker *worker, const struct mqtt_publish *publish, struct publication *publication)
+{
+    const uint32_t length = mqtt_publish_shared_properties_size(MQTT_V5, publish);
+    if (length > 0) {
+        uint8_t *bytes = mem_alloc(worker->memory, length);
+        if (bytes == NULL) {
+            return false;
+        }
+        mqtt_publish_shared_properties_encode(bytes, publish);
+        publication->properties = (struct mqtt_span){bytes, length};
+    }
+    if (mqtt_property_is_present(&publish->properties, MQTT_PROPERTY_MESSAGE_EXPIRY_INTERVAL)) {
+        publication->expires = worker->now + publish->properties.message_expiry_interval * UINT64_C(1000000);
+    }
+    return true;
+}
+
+/* May the received bytes be sent on as they are? */
+static void packet_offer(const struct client *client, const struct mqtt_header *header, const uint8_t *body,
+                         const struct mqtt_publish *publish, struct publication *publication)
+{
+    if (!header->padded && !mqtt_property_is_present(&publish->properties, MQTT_PROPERTY_TOPIC_ALIAS)) {
+        publication->packet = (struct mqtt_span){body - header->length, header->length + header->remaining_length};
+        publication->packet_is_v5 = client->version == MQTT_V5;
+        publication->packet_id_offset = publish->qos > 0 ? (uint16_t)(header->length + 2 + publish->topic.length) : 0;
+    }
+}
+
+/* Stores and routes; what the publisher is told. */
+static enum route_result publication_accept(struct worker *worker, struct client *client,
+                                            struct publication *publication)
+{
+    worker->counters.messages_in++;
+    client->session->messages_in++;
+    if (publication->retain) {
+        retained_store(worker, publication);
+    }
+    return route_publication(worker, publication);
+}
+
+static enum packet_result publish_acknowledge(struct worker *worker, struct client *client,
+                                              const struct mqtt_publish *publish, enum route_result routed)
+{
+    const uint8_t reason = client->version == MQTT_V5 && routed == ROUTE_UNMATCHED ? MQTT_REASON_NO_MATCHING_SUBSCRIBERS
+                                                                                   : MQTT_REASON_SUCCESS;
+    if (publish->qos == 1) {
+        client_send_ack(worker, client, MQTT_PUBACK, publish->packet_id, reason);
+    } else if (publish->qos == 2) {
+        client_send_ack(worker, client, MQTT_PUBREC, publish->packet_id, reason);
+    }
+    return PACKET_DONE;
+}
+
+static enum packet_result publish_route(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                                        const uint8_t *body, const struct mqtt_publish *publish)
+{
+    struct publication publication = {
+        .topic = publish->topic,
+        .payload = publish->payload,
+        .publisher = client->session->handle,
+        .qos = publish->qos,
+        .retain = publish->retain,
+    };
+    if (publish->properties.present != 0 && !properties_take(worker, publish, &publication)) {
+        worker->counters.stalls_memory++;
+        return client_wait(worker, client);
+    }
+    packet_offer(client, header, body, publish, &publication);
+    const enum route_result routed = publication_accept(worker, client, &publication);
+    publication_release(&publication, worker->memory);
+    mem_free(worker->memory, (void *)(uintptr_t)publication.properties.data);
+    if (routed == ROUTE_REFUSED) {
+        return client_violation(worker, client, &worker->counters.violated_topic_limit, MQTT_REASON_TOPIC_NAME_INVALID);
+    }
+    return publish_acknowledge(worker, client, publish, routed);
+}
+
+/* QoS 2, method B of section 4.3.3: routed when it is first seen; its identifier is kept until PUBREL. */
+static enum packet_result publish_once(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                                       const uint8_t *body, const struct mqtt_publish *publish)
+{
+    struct session *session = client->session;
+    if (packet_ids_contain(&session->received, publish->packet_id)) {
+        client_send_ack(worker, client, MQTT_PUBREC, publish->packet_id, MQTT_REASON_SUCCESS);
+        return PACKET_DONE; /* [MQTT-4.3.3-10] */
+    }
+    if (!packet_ids_add(&session->received, publish->packet_id, worker->memory)) {
+        worker->counters.stalls_memory++;
+        return client_wait(worker, client);
+    }
+    const enum packet_result result = publish_route(worker, client, header, body, publish);
+    if (result == PACKET_WAIT) {
+        packet_ids_remove(&session->received, publish->packet_id);
+    }
+    return result;
+}
+
+enum packet_result publish_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                                  const uint8_t *body)
+{
+    struct mqtt_publish publish;
+    uint8_t reason;
+    const enum mqtt_error error = mqtt_publish_decode(client->version, MQTT_FROM_CLIENT, header, body, &publish);
+    if (error != MQTT_OK) {
+        return client_malformed(worker, client, error);
+    }
+    uint64_t *violation = publish_violation(worker, client, &publish, &reason);
+    if (violation != NULL) {
+        return client_violation(worker, client, violation, reason);
+    }
+    if (publish.qos > 0 && !client_can_answer(worker, client, ACK_ROOM)) {
+        return PACKET_WAIT;
+    }
+    if (!route_has_room(worker)) {
+        worker->counters.stalls_mailbox++;
+        return client_wait(worker, client);
+    }
+    if (mqtt_property_is_present(&publish.properties, MQTT_PROPERTY_TOPIC_ALIAS) &&
+        !alias_resolve(worker, client, &publish)) {
+        return client_violation(worker, client, &worker->counters.violated_topic_alias,
+                                MQTT_REASON_TOPIC_ALIAS_INVALID);
+    }
+    return publish.qos == 2 ? publish_once(worker, client, header, body, &publish)
+                            : publish_route(worker, client, header, body, &publish);
+}
+
+/* ---- Acknowledgements of what the router sent ------------------------------------------------------------------- */
+
+/* Reads one of the four packets; `ack` is only good after PACKET_DONE. */
+static enum packet_result ack_read(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                                   const uint8_t *body, struct mqtt_ack *ack)
+{
+    const enum mqtt_error error = mqtt_ack_decode(client->version, header, body, ack);
+    if (error != MQTT_OK) {
+        return client_malformed(worker, client, error);
+    }
+    return client_can_answer(worker, client, ACK_ROOM) ? PACKET_DONE : PACKET_WAIT;
+}
+
+static bool is_refusal(const struct mqtt_ack *ack)
+{
+    return ack->reason >= 0x80;
+}
+
+/* The message has reached its client, or never will. */
+static void outgoing_finish(struct worker *worker, struct session *session, struct outgoing *outgoing,
+                            const struct mqtt_ack *ack)
+{
+    if (is_refusal(ack)) {
+        session->dropped++;
+        worker->counters.dropped_rejected++;
+    }
+    inflight_remove(session, outgoing);
+    outgoing_free(worker, outgoing);
+    session_flush(worker, session);
+}
+
+enum packet_result puback_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                                 const uint8_t *body)
+{
+    struct mqtt_ack ack;
+    const enum mqtt_error error = mqtt_ack_decode(client->version, header, body, &ack);
+    if (error != MQTT_OK) {
+        return client_malformed(worker, client, error);
+    }
+    struct outgoing *outgoing = inflight_find(client->session, ack.packet_id);
+    if (outgoing != NULL && outgoing->qos == 1) {
+        outgoing_finish(worker, client->session, outgoing, &ack);
+    }
+    return PACKET_DONE;
+}
+
+/* PUBREC was accepted: the message itself is not needed any more. */
+static void outgoing_release(struct worker *worker, struct session *session, struct outgoing *outgoing)
+{
+    if (outgoing->message != NULL) {
+        session->inflight.bytes -= message_length(outgoing->message);
+        message_release(outgoing->message, worker->memory);
+        outgoing->message = NULL;
+    }
+    outgoing->state = OUTGOING_RELEASED;
+}
+
+enum packet_result pubrec_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                                 const uint8_t *body)
+{
+    struct mqtt_ack ack;
+    const enum packet_result result = ack_read(worker, client, header, body, &ack);
+    if (result != PACKET_DONE) {
+        return result;
+    }
+    struct outgoing *outgoing = inflight_find(client->session, ack.packet_id);
+    const bool known = outgoing != NULL && outgoing->qos == 2;
+    if (known && is_refusal(&ack)) {
+        outgoing_finish(worker, client->session, outgoing, &ack);
+        return PACKET_DONE;
+    }
+    if (known) {
+        outgoing_release(worker, client->session, outgoing);
+    }
+    if (!is_refusal(&ack)) {
+        client_send_ack(worker, client, MQTT_PUBREL, ack.packet_id,
+                        known || client->version != MQTT_V5 ? MQTT_REASON_SUCCESS
+                                                            : MQTT_REASON_PACKET_IDENTIFIER_NOT_FOUND);
+    }
+    return PACKET_DONE;
+}
+
+enum packet_result pubcomp_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                                  const uint8_t *body)
+{
+    struct mqtt_ack ack;
+    const enum mqtt_error error = mqtt_ack_decode(client->version, header, body, &ack);
+    if (error != MQTT_OK) {
+        return client_malformed(worker, client, error);
+    }
+    struct outgoing *outgoing = inflight_find(client->session, ack.packet_id);
+    if (outgoing != NULL && outgoing->state == OUTGOING_RELEASED) {
+        inflight_remove(client->session, outgoing);
+        outgoing_free(worker, outgoing);
+        session_flush(worker, client->session);
+    }
+    return PACKET_DONE;
+}
+
+/* ---- The client releases what it sent at QoS 2 ------------------------------------------------------------------ */
+
+enum packet_result pubrel_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                                 const uint8_t *body)
+{
+    struct mqtt_ack ack;
+    const enum packet_result result = ack_read(worker, client, header, body, &ack);
+    if (result != PACKET_DONE) {
+        return result;
+    }
+    const bool known = packet_ids_remove(&client->session->received, ack.packet_id);
+    client_send_ack(worker, client, MQTT_PUBCOMP, ack.packet_id,
+                    known || client->version != MQTT_V5 ? MQTT_REASON_SUCCESS
+                                                        : MQTT_REASON_PACKET_IDENTIFIER_NOT_FOUND);
+    return PACKET_DONE;
+}

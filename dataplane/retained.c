@@ -1,0 +1,277 @@
+/* Storing retained messages and handing them to new subscriptions. See retained.h. */
+#include "dataplane/retained.h"
+
+#include <string.h>
+
+#include "dataplane/deliver.h"
+#include "dataplane/session.h"
+#include "dataplane/worker.h"
+#include "lib/mqtt/topic_name.h"
+
+enum { WALK_SLICE = 128 }; /* nodes of a walk per iteration */
+
+/* ---- Homes ------------------------------------------------------------------------------------------------------ */
+
+static uint32_t topic_home(const struct worker *worker, struct mqtt_span topic)
+{
+    const uint64_t hash = topic_hash(&worker->dataplane->seed, topic.data, topic.length);
+    return (uint32_t)(((hash >> 32) * worker->count) >> 32);
+}
+
+static bool topic_prepare(struct worker *worker, struct mqtt_span topic)
+{
+    return topic_name_set(&worker->topic, &worker->dataplane->seed, &worker->dataplane->topic_limits,
+                          (const char *)topic.data, topic.length) == TOPIC_OK;
+}
+
+static void home_clear(struct worker *worker, struct mqtt_span topic)
+{
+    if (topic_prepare(worker, topic)) {
+        struct message *old = topic_retained_remove(worker->retained, &worker->topic);
+        if (old != NULL) {
+            message_release(old, worker->memory);
+        }
+    }
+}
+
+static void home_set(struct worker *worker, struct publication *publication)
+{
+    void *old = NULL;
+    struct message *message = publication_keep(publication, worker->memory);
+    if (message == NULL) {
+        worker->counters.retained_refused++;
+        return;
+    }
+    if (!topic_prepare(worker, publication->topic) ||
+        topic_retained_set(worker->retained, &worker->topic, message, message_length(message), &old) != TOPIC_OK) {
+        worker->counters.retained_refused++;
+        message_release(message, worker->memory);
+    } else if (old != NULL) {
+        message_release(old, worker->memory);
+    }
+}
+
+static void home_store(struct worker *worker, struct publication *publication)
+{
+    if (publication->payload.length == 0) {
+        home_clear(worker, publication->topic);
+    } else {
+        home_set(worker, publication);
+    }
+}
+
+void retained_store(struct worker *worker, struct publication *publication)
+{
+    const uint32_t home = topic_home(worker, publication->topic);
+    if (home == worker->index) {
+        home_store(worker, publication);
+        return;
+    }
+    struct message *message = publication_keep(publication, worker->memory);
+    const struct mail mail = {.type = MAIL_RETAIN, .block = message};
+    if (message == NULL) {
+        worker->counters.retained_refused++;
+    } else if (!mailbox_post(worker->to[home], worker->memory, mail)) {
+        worker->counters.retained_refused++;
+        message_release(message, worker->memory);
+    }
+}
+
+void retained_receive(struct worker *worker, struct message *message)
+{
+    struct publication publication;
+    publication_from_message(&publication, message, false);
+    home_store(worker, &publication);
+    publication_release(&publication, worker->memory);
+}
+
+/* ---- Questions -------------------------------------------------------------------------------------------------- */
+
+static bool question_post(struct worker *worker, uint32_t home, const struct retained_query *query, size_t size)
+{
+    if (home == worker->index) {
+        return retained_answer(worker, query);
+    }
+    struct retained_query *copy = mem_alloc(worker->memory, size);
+    if (copy == NULL) {
+        return false;
+    }
+    memcpy(copy, query, size);
+    const struct mail mail = {.type = MAIL_RETAINED_QUERY, .block = copy};
+    if (!mailbox_post(worker->to[home], worker->memory, mail)) {
+        mem_free(worker->memory, copy);
+        return false;
+    }
+    return true;
+}
+
+bool retained_request(struct worker *worker, const struct session *session, struct mqtt_span filter, uint8_t options,
+                      uint32_t identifier)
+{
+    const size_t size = sizeof(struct retained_query) + filter.length;
+    struct retained_query *query = mem_alloc(worker->memory, size);
+    if (query == NULL) {
+        return false;
+    }
+    *query = (struct retained_query){
+        .session = session->handle,
+        .identifier = identifier,
+        .options = options,
+        .worker = (uint8_t)worker->index,
+        .filter_length = (uint16_t)filter.length,
+    };
+    memcpy(query->filter, filter.data, filter.length);
+    bool asked = true;
+    if (mqtt_topic_has_wildcard(filter)) {
+        for (uint32_t home = 0; home < worker->count; home++) {
+            asked &= question_post(worker, home, query, size);
+        }
+    } else {
+        asked = question_post(worker, topic_home(worker, filter), query, size);
+    }
+    mem_free(worker->memory, query);
+    return asked;
+}
+
+/* ---- Walks ------------------------------------------------------------------------------------------------------ */
+
+bool retained_answer(struct worker *worker, const struct retained_query *query)
+{
+    struct topic_filter_name filter;
+    struct retained_walk_job *job = mem_alloc(worker->memory, sizeof(*job) + query->filter_length);
+    if (job == NULL) {
+        return false;
+    }
+    memcpy(&job->query, query, sizeof(*query) + query->filter_length);
+    if (topic_filter_parse(&filter, &worker->dataplane->topic_limits, job->query.filter, query->filter_length) !=
+        TOPIC_OK) {
+        mem_free(worker->memory, job);
+        return true;
+    }
+    topic_retained_walk_begin(&job->walk, worker->retained, &filter);
+    job->next = NULL;
+    struct retained_walk_job **end = &worker->retained_walks;
+    while (*end != NULL) {
+        end = &(*end)->next;
+    }
+    *end = job;
+    return true;
+}
+
+static void session_deliver_retained(struct worker *worker, struct session *session, struct publication *publication,
+                                     uint8_t options, uint32_t identifier)
+{
+    const uint8_t qos = options & TOPIC_OPTION_QOS;
+    const struct delivery delivery = {
+        .qos = qos < publication->qos ? qos : publication->qos,
+        .retain = true, /* [MQTT-3.3.1-8] */
+        .identifiers = identifier != 0,
+        .identifier = &identifier,
+    };
+    worker->counters.retained_sent++;
+    session_deliver(worker, session, publication, &delivery);
+}
+
+/* Does the session take one more without losing it? Half of its queue is left to what is published meanwhile. */
+static bool session_has_room(const struct worker *worker, const struct session *session)
+{
+    return session->queue.count < (worker->config->mqtt.max_queued_messages + 1) / 2 &&
+           session->queue.bytes < worker->config->mqtt.max_queued_bytes / 2;
+}
+
+struct walk_context {
+    struct worker *worker;
+    const struct retained_query *query;
+};
+
+/* Called by the walk for each match. False: the subscriber takes no more for the moment. */
+static bool walk_deliver(void *arg, void *match)
+{
+    const struct walk_context *context = arg;
+    struct worker *worker = context->worker;
+    const struct retained_query *query = context->query;
+    struct message *message = match;
+    if (message->expires != 0 && message->expires <= worker->now) {
+        home_clear(worker, message_topic(message));
+        worker->counters.dropped_expired++;
+        return true;
+    }
+    if (query->worker != worker->index) {
+        if (!mailbox_has_room(worker->to[query->worker], 2)) {
+            return false;
+        }
+        mailbox_put(worker->to[query->worker], (struct mail){.type = MAIL_RETAINED_MATCH,
+                                                             .small = query->options,
+                                                             .number = query->identifier,
+                                                             .value = query->session,
+                                                             .block = message_reference(message)});
+        return true;
+    }
+    struct session *session = session_by_handle(worker->sessions, query->session);
+    if (session == NULL) {
+        return true;
+    }
+    if (!session_has_room(worker, session)) {
+        return false;
+    }
+    struct publication publication;
+    publication_from_message(&publication, message, true);
+    session_deliver_retained(worker, session, &publication, query->options, query->identifier);
+    publication_release(&publication, worker->memory);
+    return true;
+}
+
+void retained_deliver(struct worker *worker, const struct mail *mail)
+{
+    struct session *session = session_by_handle(worker->sessions, mail->value);
+    if (session != NULL) {
+        struct publication publication;
+        publication_from_message(&publication, mail->block, false);
+        session_deliver_retained(worker, session, &publication, mail->small, mail->number);
+        publication_release(&publication, worker->memory);
+    }
+}
+
+static bool walk_is_wanted(const struct worker *worker, const struct retained_query *query)
+{
+    return query->worker != worker->index || session_by_handle(worker->sessions, query->session) != NULL;
+}
+
+void retained_walk(struct worker *worker)
+{
+    struct retained_walk_job **link = &worker->retained_walks;
+    while (*link != NULL) {
+        struct retained_walk_job *job = *link;
+        const struct walk_context context = {worker, &job->query};
+        if (walk_is_wanted(worker, &job->query) &&
+            topic_retained_walk_next(&job->walk, WALK_SLICE, walk_deliver, (void *)(uintptr_t)&context)) {
+            link = &job->next;
+        } else {
+            topic_retained_walk_end(&job->walk);
+            *link = job->next;
+            mem_free(worker->memory, job);
+        }
+    }
+}
+
+static bool clear_one(void *arg, void *match)
+{
+    struct worker *worker = arg;
+    const struct message *message = match;
+    home_clear(worker, message_topic(message));
+    return true;
+}
+
+void retained_clear(struct worker *worker)
+{
+    struct topic_retained_walk walk;
+    while (worker->retained_walks != NULL) {
+        struct retained_walk_job *job = worker->retained_walks;
+        worker->retained_walks = job->next;
+        topic_retained_walk_end(&job->walk);
+        mem_free(worker->memory, job);
+    }
+    topic_retained_walk_begin(&walk, worker->retained, NULL);
+    while (topic_retained_walk_next(&walk, UINT32_MAX, clear_one, worker)) {
+    }
+}

@@ -1,0 +1,47 @@
+/*
+ * Routing: from a publication to every session that it matches, on this worker and on the others.
+ *
+ * The worker that received a message looks its topic up once (lib/topic/cache.h): its own filters, and the set of other
+ * workers that have subscribers. To each of those it sends the message once; they match it against their own filters.
+ */
+#ifndef POLLUX_DATAPLANE_ROUTE_H
+#define POLLUX_DATAPLANE_ROUTE_H
+
+#include <stdbool.h>
+
+#include "dataplane/message.h"
+
+struct worker;
+struct session;
+
+/* One session that a routed message matches through more than one filter: what its subscriptions say together. */
+struct route_match {
+    struct session *session;
+    uint8_t qos;
+    bool retain;
+    uint32_t identifier_count;
+    uint32_t identifier_first; /* in worker->route_identifiers */
+};
+
+/* Is there room in every mailbox for all that one message may send? Else the publisher has to wait. */
+bool route_has_room(const struct worker *worker);
+
+enum route_result {
+    ROUTE_MATCHED,
+    ROUTE_UNMATCHED,
+    ROUTE_REFUSED, /* the topic breaks a bound on levels or length, or no memory was left to match it */
+};
+
+/* A client's message, after route_has_room. */
+enum route_result route_publication(struct worker *worker, struct publication *publication);
+
+/* A message of the router's own (a will): waits for room in mailboxes by itself. Also stores it if it is retained. */
+void route_own(struct worker *worker, struct publication *publication);
+
+/* A message that another worker sent here: to this worker's subscribers only. */
+void route_received(struct worker *worker, struct publication *publication);
+
+/* A message for one member of a shared subscription group, chosen by another worker to be on this one. */
+void route_received_shared(struct worker *worker, struct publication *publication, uint64_t group);
+
+#endif

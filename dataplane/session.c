@@ -1,0 +1,297 @@
+/* The life of a session and its lists of outgoing messages. See session.h. */
+#include "dataplane/session.h"
+
+#include <string.h>
+
+#include "dataplane/client.h"
+#include "dataplane/directory.h"
+#include "dataplane/route.h"
+#include "dataplane/worker.h"
+
+enum {
+    SLOTS_FIRST = 16,        /* inflight slots that a session starts with */
+    SLOTS_MAX = 65536,       /* one for each packet identifier */
+    SUBSCRIPTION_SLICE = 64, /* subscriptions of a session that ends, removed per iteration */
+};
+
+/* ---- Outgoing messages ------------------------------------------------------------------------------------------ */
+
+static uint32_t outgoing_bytes(const struct outgoing *outgoing)
+{
+    return outgoing->message == NULL ? 0 : message_length(outgoing->message);
+}
+
+void outgoing_append(struct outgoing_list *list, struct outgoing *outgoing)
+{
+    outgoing->next = NULL;
+    outgoing->previous = list->last;
+    if (list->last == NULL) {
+        list->first = outgoing;
+    } else {
+        list->last->next = outgoing;
+    }
+    list->last = outgoing;
+    list->count++;
+    list->bytes += outgoing_bytes(outgoing);
+}
+
+void outgoing_prepend(struct outgoing_list *list, struct outgoing *outgoing)
+{
+    outgoing->previous = NULL;
+    outgoing->next = list->first;
+    if (list->first == NULL) {
+        list->last = outgoing;
+    } else {
+        list->first->previous = outgoing;
+    }
+    list->first = outgoing;
+    list->count++;
+    list->bytes += outgoing_bytes(outgoing);
+}
+
+void outgoing_remove(struct outgoing_list *list, struct outgoing *outgoing)
+{
+    if (outgoing->previous == NULL) {
+        list->first = outgoing->next;
+    } else {
+        outgoing->previous->next = outgoing->next;
+    }
+    if (outgoing->next == NULL) {
+        list->last = outgoing->previous;
+    } else {
+        outgoing->next->previous = outgoing->previous;
+    }
+    list->count--;
+    list->bytes -= outgoing_bytes(outgoing);
+}
+
+void outgoing_free(struct worker *worker, struct outgoing *outgoing)
+{
+    if (outgoing->message != NULL) {
+        message_release(outgoing->message, worker->memory);
+    }
+    mem_free(worker->memory, outgoing);
+}
+
+static uint32_t list_free(struct worker *worker, struct outgoing_list *list)
+{
+    const uint32_t count = list->count;
+    while (list->first != NULL) {
+        struct outgoing *outgoing = list->first;
+        outgoing_remove(list, outgoing);
+        outgoing_free(worker, outgoing);
+    }
+    return count;
+}
+
+/* ---- The inflight window ---------------------------------------------------------------------------------------- */
+
+static bool slots_grow(struct worker *worker, struct session *session)
+{
+    const uint32_t size = session->slots == NULL ? SLOTS_FIRST : 2 * (session->slot_mask + 1);
+    if (size > SLOTS_MAX) {
+        return false;
+    }
+    struct outgoing **slots = mem_alloc_zero(worker->memory, size * sizeof(slots[0]));
+    if (slots == NULL) {
+        return false;
+    }
+    for (struct outgoing *outgoing = session->inflight.first; outgoing != NULL; outgoing = outgoing->next) {
+        slots[outgoing->packet_id & (size - 1)] = outgoing;
+    }
+    mem_free(worker->memory, session->slots);
+    session->slots = slots;
+    session->slot_mask = size - 1;
+    return true;
+}
+
+bool inflight_add(struct worker *worker, struct session *session, struct outgoing *outgoing)
+{
+    /* Half of the slots stay free, so that a free one is near. */
+    if ((session->slots == NULL || session->inflight.count > session->slot_mask / 2) && !slots_grow(worker, session)) {
+        return false;
+    }
+    uint16_t id = session->next_packet_id;
+    while (id == 0 || session->slots[id & session->slot_mask] != NULL) {
+        id++;
+    }
+    session->next_packet_id = (uint16_t)(id + 1);
+    session->slots[id & session->slot_mask] = outgoing;
+    outgoing->packet_id = id;
+    outgoing->state = OUTGOING_PUBLISHED;
+    outgoing_append(&session->inflight, outgoing);
+    return true;
+}
+
+struct outgoing *inflight_find(const struct session *session, uint16_t packet_id)
+{
+    struct outgoing *outgoing = session->slots == NULL ? NULL : session->slots[packet_id & session->slot_mask];
+    return outgoing != NULL && outgoing->packet_id == packet_id ? outgoing : NULL;
+}
+
+void inflight_remove(struct session *session, struct outgoing *outgoing)
+{
+    session->slots[outgoing->packet_id & session->slot_mask] = NULL;
+    if (session->resend_next == outgoing) {
+        session->resend_next = outgoing->next;
+    }
+    if (outgoing->outstanding) {
+        outgoing->outstanding = false;
+        session->outstanding--;
+    }
+    outgoing_remove(&session->inflight, outgoing);
+    outgoing->state = OUTGOING_QUEUED;
+}
+
+/* ---- Life ------------------------------------------------------------------------------------------------------- */
+
+struct session *session_create(struct worker *worker, struct mqtt_span client_id)
+{
+    struct session *session = mem_alloc(worker->memory, sizeof(*session) + client_id.length);
+    if (session == NULL) {
+        return NULL;
+    }
+    *session = (struct session){
+        .next_packet_id = 1,
+        .since = worker->now,
+        .client_id_length = (uint16_t)client_id.length,
+    };
+    memcpy(session->client_id, client_id.data, client_id.length);
+    if (!session_table_add(worker->sessions, session)) {
+        mem_free(worker->memory, session);
+        return NULL;
+    }
+    session->subscriptions.handle = (uint64_t)(uintptr_t)session;
+    timer_init(&session->timer, TIMER_KIND_SESSION);
+    return session;
+}
+
+static void will_drop(struct worker *worker, struct session *session)
+{
+    if (session->will.message != NULL) {
+        message_release(session->will.message, worker->memory);
+        session->will.message = NULL;
+    }
+    session->will_at = 0;
+}
+
+/* Publishes the will, which is gone then. */
+static void will_publish(struct worker *worker, struct session *session)
+{
+    struct message *message = session->will.message;
+    session->will.message = NULL;
+    session->will_at = 0;
+    if (message != NULL) {
+        struct publication publication;
+        publication_from_message(&publication, message, true);
+        if (message->expires != 0) {
+            publication.expires = worker->now + message->expires; /* a will's expiry counts from its publication */
+        }
+        route_own(worker, &publication);
+        publication_release(&publication, worker->memory);
+        message_release(message, worker->memory);
+        worker->counters.wills_sent++;
+    }
+}
+
+void session_clear(struct worker *worker, struct session *session)
+{
+    while (topic_session_clear(worker->subscribers, &session->subscriptions, SUBSCRIPTION_SLICE) > 0) {
+    }
+    session->resend_next = NULL;
+    worker->counters.dropped_session_end += list_free(worker, &session->queue);
+    worker->counters.dropped_session_end += list_free(worker, &session->inflight);
+    session->outstanding = 0;
+    mem_free(worker->memory, session->slots);
+    session->slots = NULL;
+    packet_ids_free(&session->received, worker->memory);
+}
+
+void session_end(struct worker *worker, struct session *session)
+{
+    timer_cancel(&worker->wheel, &session->timer);
+    if (session->will_at != 0) {
+        will_publish(worker, session);
+    }
+    will_drop(worker, session);
+    session_clear(worker, session);
+    directory_disown(worker, (struct mqtt_span){session->client_id, session->client_id_length},
+                     session->directory_generation);
+    session_table_remove(worker->sessions, session);
+    mem_free(worker->memory, session->user_name);
+    mem_free(worker->memory, session);
+}
+
+/* Wakes up for whichever comes first. */
+static void session_timer_set(struct worker *worker, struct session *session)
+{
+    uint64_t when = session->expires_at;
+    if (session->will_at != 0 && session->will_at < when) {
+        when = session->will_at;
+    }
+    if (when != UINT64_MAX) {
+        timer_set(&worker->wheel, &session->timer, when);
+    }
+}
+
+/* Nothing is on its way to the client any more. */
+static void session_close_window(struct session *session)
+{
+    session->resend_next = NULL;
+    for (struct outgoing *outgoing = session->inflight.first; outgoing != NULL; outgoing = outgoing->next) {
+        outgoing->outstanding = false;
+    }
+    session->outstanding = 0;
+}
+
+void session_taken_over(struct worker *worker, struct session *session, bool session_ends)
+{
+    session_close_window(session);
+    if (session->will.delay_s == 0 || session_ends) {
+        will_publish(worker, session);
+    }
+    will_drop(worker, session);
+}
+
+void session_disconnected(struct worker *worker, struct session *session, bool publish_will)
+{
+    session->since = worker->now;
+    session_close_window(session);
+    session->expires_at = session->expiry_interval_s == UINT32_MAX
+                              ? UINT64_MAX
+                              : worker->now + session->expiry_interval_s * UINT64_C(1000000);
+    if (!publish_will) {
+        will_drop(worker, session); /* [MQTT-3.14.4-3] */
+    } else if (session->will.message != NULL) {
+        session->will_at = worker->now + session->will.delay_s * UINT64_C(1000000);
+        if (session->will_at == worker->now) {
+            will_publish(worker, session);
+        }
+    }
+    if (session->expiry_interval_s == 0) {
+        session_end(worker, session);
+    } else {
+        session_timer_set(worker, session);
+    }
+}
+
+void session_resumed(struct worker *worker, struct session *session)
+{
+    timer_cancel(&worker->wheel, &session->timer);
+    will_drop(worker, session); /* the client is back before the will's delay: [MQTT-3.1.3-9] */
+}
+
+void session_timer(void *arg, struct timer *timer, uint64_t now)
+{
+    struct worker *worker = arg;
+    struct session *session = (struct session *)((char *)timer - offsetof(struct session, timer));
+    if (session->will_at != 0 && session->will_at <= now) {
+        will_publish(worker, session);
+    }
+    if (session->expires_at <= now) {
+        worker->counters.sessions_expired++;
+        session_end(worker, session);
+    } else {
+        session_timer_set(worker, session);
+    }
+}

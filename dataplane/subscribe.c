@@ -1,0 +1,280 @@
+/* SUBSCRIBE and UNSUBSCRIBE (MQTT 5.0 sections 3.8 to 3.11). See handlers.h and subscribe.h. */
+#include "dataplane/subscribe.h"
+
+#include <string.h>
+
+#include "dataplane/handlers.h"
+#include "dataplane/retained.h"
+#include "dataplane/session.h"
+#include "dataplane/worker.h"
+#include "lib/mqtt/packets.h"
+
+/* ---- To the housekeeper ----------------------------------------------------------------------------------------- */
+
+void subscription_presence(void *arg, const struct topic_filter_name *filter, bool present)
+{
+    struct worker *worker = arg;
+    if (worker->to_housekeeper == NULL) {
+        return; /* one worker: nobody else has to know */
+    }
+    struct subscription_mail *block =
+        mem_alloc(worker->memory, sizeof(*block) + filter->group_length + filter->filter_length);
+    if (block == NULL) {
+        worker->presence_failed = true;
+        return;
+    }
+    *block = (struct subscription_mail){
+        .group_length = filter->group_length,
+        .filter_length = filter->filter_length,
+        .levels = filter->levels,
+        .wildcard = filter->wildcard,
+        .present = present,
+    };
+    memcpy(block->text, filter->group, filter->group_length);
+    memcpy(block->text + filter->group_length, filter->filter, filter->filter_length);
+    if (!mailbox_post(worker->to_housekeeper, worker->memory,
+                      (struct mail){.type = MAIL_SUBSCRIPTION, .block = block})) {
+        mem_free(worker->memory, block);
+        worker->presence_failed = true;
+    }
+}
+
+/* ---- SUBSCRIBE -------------------------------------------------------------------------------------------------- */
+
+static uint8_t filter_reason(enum topic_status status)
+{
+    switch (status) {
+    case TOPIC_OK:
+        return MQTT_REASON_SUCCESS;
+    case TOPIC_INVALID:
+    case TOPIC_TOO_DEEP:
+    case TOPIC_TOO_LONG:
+        return MQTT_REASON_TOPIC_FILTER_INVALID;
+    default:
+        return MQTT_REASON_QUOTA_EXCEEDED;
+    }
+}
+
+static uint8_t subscription_options(const struct worker *worker, const struct mqtt_subscription *subscription)
+{
+    const uint32_t max_qos = worker->config->mqtt.max_qos;
+    const uint8_t qos = subscription->qos < max_qos ? subscription->qos : (uint8_t)max_qos;
+    return (uint8_t)(qos | (subscription->no_local ? TOPIC_OPTION_NO_LOCAL : 0) |
+                     (subscription->retain_as_published ? TOPIC_OPTION_RETAIN_AS_PUBLISHED : 0) |
+                     subscription->retain_handling << 4);
+}
+
+/* What the configuration does not offer. */
+static uint8_t subscription_refusal(const struct worker *worker, const struct topic_filter_name *filter)
+{
+    if (filter->group_length > 0 && !worker->config->mqtt.shared_available) {
+        return MQTT_REASON_SHARED_SUBSCRIPTIONS_NOT_SUPPORTED;
+    }
+    if (filter->wildcard && !worker->config->mqtt.wildcard_available) {
+        return MQTT_REASON_WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED;
+    }
+    return MQTT_REASON_SUCCESS;
+}
+
+/* Subscribes to one filter; returns its reason code. */
+static uint8_t subscribe_one(struct worker *worker, struct session *session,
+                             const struct mqtt_subscription *subscription, uint32_t identifier, uint8_t *is_new)
+{
+    struct topic_filter_name filter;
+    const uint8_t options = subscription_options(worker, subscription);
+    uint8_t reason =
+        filter_reason(topic_filter_parse(&filter, &worker->dataplane->topic_limits,
+                                         (const char *)subscription->filter.data, subscription->filter.length));
+    reason = reason == MQTT_REASON_SUCCESS ? subscription_refusal(worker, &filter) : reason;
+    if (reason != MQTT_REASON_SUCCESS) {
+        return reason;
+    }
+    worker->presence_failed = false;
+    const struct topic_subscribe_result result =
+        topic_subscribe(worker->subscribers, &session->subscriptions, &filter, options, identifier);
+    if (result.status != TOPIC_OK) {
+        return filter_reason(result.status);
+    }
+    if (worker->presence_failed ||
+        (!result.replaced && session->subscriptions.count > worker->config->mqtt.max_subscriptions)) {
+        topic_subscription_remove(worker->subscribers, &session->subscriptions, result.subscription);
+        return MQTT_REASON_QUOTA_EXCEEDED;
+    }
+    *is_new = !result.replaced && filter.group_length == 0;
+    /* Retained messages never go to shared subscriptions: section 4.8.2. */
+    *is_new |= filter.group_length > 0 ? SUBSCRIPTION_SHARED : 0;
+    return options & TOPIC_OPTION_QOS;
+}
+
+static void pending_append(struct worker *worker, struct subscribe_pending *pending)
+{
+    pending->next = NULL;
+    if (worker->pending_first == NULL) {
+        worker->pending_first = pending;
+    } else {
+        worker->pending_last->next = pending;
+    }
+    worker->pending_last = pending;
+}
+
+enum packet_result subscribe_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                                    const uint8_t *body)
+{
+    struct mqtt_subscribe subscribe;
+    const enum mqtt_error error = mqtt_subscribe_decode(client->version, header, body, &subscribe);
+    if (error != MQTT_OK) {
+        return client_malformed(worker, client, error);
+    }
+    if (!client_can_answer(worker, client, subscribe.filter_count + SUBACK_ROOM)) {
+        return PACKET_WAIT;
+    }
+    struct subscribe_pending *pending =
+        mem_alloc(worker->memory, sizeof(*pending) + 2 * (size_t)subscribe.filter_count + subscribe.filters.length);
+    if (pending == NULL) {
+        worker->counters.stalls_memory++;
+        return client_wait(worker, client);
+    }
+    *pending = (struct subscribe_pending){
+        .connection = tcp_connection_id(client->tcp),
+        .identifier = mqtt_property_is_present(&subscribe.properties, MQTT_PROPERTY_SUBSCRIPTION_IDENTIFIER)
+                          ? subscribe.properties.subscription_identifier
+                          : 0,
+        .count = subscribe.filter_count,
+        .filters_length = subscribe.filters.length,
+        .packet_id = subscribe.packet_id,
+    };
+    uint8_t *reasons = pending->bytes, *is_new = pending->bytes + pending->count;
+    memcpy(is_new + pending->count, subscribe.filters.data, subscribe.filters.length);
+    memset(is_new, 0, pending->count);
+    struct mqtt_subscription subscription;
+    struct mqtt_span rest = subscribe.filters;
+    for (uint32_t i = 0; mqtt_subscription_next(&rest, &subscription); i++) {
+        reasons[i] = subscribe_one(worker, client->session, &subscription, pending->identifier, &is_new[i]);
+    }
+    pending->position = worker->to_housekeeper == NULL ? 0 : worker->to_housekeeper->posted;
+    client->answers_owed += pending->count + SUBACK_ROOM;
+    pending_append(worker, pending);
+    if (worker->to_housekeeper == NULL) {
+        subscribe_progress(worker);
+    }
+    return PACKET_DONE;
+}
+
+static void suback_send(struct worker *worker, struct client *client, struct subscribe_pending *pending)
+{
+    if (client->version != MQTT_V5) {
+        for (uint32_t i = 0; i < pending->count; i++) {
+            pending->bytes[i] = pending->bytes[i] >= 0x80 ? 0x80 : pending->bytes[i];
+        }
+    }
+    const struct mqtt_suback suback = {.packet_id = pending->packet_id, .reasons = {pending->bytes, pending->count}};
+    const size_t size = mqtt_suback_size(client->version, &suback);
+    uint8_t *packet = mem_alloc(worker->memory, size);
+    if (packet == NULL) {
+        worker->counters.closed_no_memory++;
+        client_disconnect(worker, client, MQTT_REASON_QUOTA_EXCEEDED);
+        return;
+    }
+    mqtt_suback_encode(packet, client->version, &suback);
+    client_send(worker, client, packet, size);
+    mem_free(worker->memory, packet);
+}
+
+/* [MQTT-3.8.4-4] and retain handling, section 3.8.3.1. */
+static bool wants_retained(const struct mqtt_subscription *subscription, uint8_t reason, uint8_t is_new)
+{
+    return reason < 0x80 && (is_new & SUBSCRIPTION_SHARED) == 0 &&
+           (subscription->retain_handling == 0 || (subscription->retain_handling == 1 && is_new));
+}
+
+static void retained_request_all(struct worker *worker, const struct session *session,
+                                 const struct subscribe_pending *pending)
+{
+    const uint8_t *reasons = pending->bytes, *is_new = pending->bytes + pending->count;
+    struct mqtt_span rest = {is_new + pending->count, pending->filters_length};
+    struct mqtt_subscription subscription;
+    for (uint32_t i = 0; mqtt_subscription_next(&rest, &subscription); i++) {
+        if (wants_retained(&subscription, reasons[i], is_new[i]) &&
+            !retained_request(worker, session, subscription.filter, subscription_options(worker, &subscription),
+                              pending->identifier)) {
+            worker->counters.dropped_no_memory++;
+        }
+    }
+}
+
+void subscribe_progress(struct worker *worker)
+{
+    while (worker->pending_first != NULL &&
+           (worker->to_housekeeper == NULL ||
+            mailbox_was_handled(worker->to_housekeeper, worker->pending_first->position))) {
+        struct subscribe_pending *pending = worker->pending_first;
+        struct tcp_connection *tcp = tcp_connection_find(worker->net, pending->connection);
+        struct client *client = tcp == NULL ? NULL : tcp_user(tcp);
+        worker->pending_first = pending->next;
+        if (client != NULL && client->state == CLIENT_CONNECTED) {
+            struct session *session = client->session;
+            client->answers_owed -= pending->count + SUBACK_ROOM;
+            suback_send(worker, client, pending);
+            if (client->session == session) {
+                retained_request_all(worker, session, pending);
+            }
+        }
+        mem_free(worker->memory, pending);
+    }
+}
+
+void subscribe_clear(struct worker *worker)
+{
+    while (worker->pending_first != NULL) {
+        struct subscribe_pending *pending = worker->pending_first;
+        worker->pending_first = pending->next;
+        mem_free(worker->memory, pending);
+    }
+}
+
+/* ---- UNSUBSCRIBE ------------------------------------------------------------------------------------------------ */
+
+static uint8_t unsubscribe_one(struct worker *worker, struct session *session, struct mqtt_span text)
+{
+    struct topic_filter_name filter;
+    const enum topic_status status =
+        topic_filter_parse(&filter, &worker->dataplane->topic_limits, (const char *)text.data, text.length);
+    if (status != TOPIC_OK) {
+        return filter_reason(status);
+    }
+    return topic_unsubscribe(worker->subscribers, &session->subscriptions, &filter) == TOPIC_OK
+               ? MQTT_REASON_SUCCESS
+               : MQTT_REASON_NO_SUBSCRIPTION_EXISTED;
+}
+
+enum packet_result unsubscribe_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                                      const uint8_t *body)
+{
+    struct mqtt_subscribe unsubscribe;
+    const enum mqtt_error error = mqtt_unsubscribe_decode(client->version, header, body, &unsubscribe);
+    if (error != MQTT_OK) {
+        return client_malformed(worker, client, error);
+    }
+    if (!client_can_answer(worker, client, unsubscribe.filter_count + SUBACK_ROOM)) {
+        return PACKET_WAIT;
+    }
+    const size_t room = unsubscribe.filter_count + SUBACK_ROOM;
+    uint8_t *block = mem_alloc(worker->memory, unsubscribe.filter_count + room);
+    if (block == NULL) {
+        worker->counters.stalls_memory++;
+        return client_wait(worker, client);
+    }
+    struct mqtt_span filter, rest = unsubscribe.filters;
+    for (uint32_t i = 0; mqtt_filter_next(&rest, &filter); i++) {
+        block[i] = unsubscribe_one(worker, client->session, filter);
+    }
+    const struct mqtt_suback unsuback = {
+        .packet_id = unsubscribe.packet_id,
+        .reasons = {block, client->version == MQTT_V5 ? unsubscribe.filter_count : 0},
+    };
+    uint8_t *packet = block + unsubscribe.filter_count;
+    const uint8_t *end = mqtt_unsuback_encode(packet, client->version, &unsuback);
+    client_send(worker, client, packet, (size_t)(end - packet));
+    mem_free(worker->memory, block);
+    return PACKET_DONE;
+}

@@ -1,0 +1,52 @@
+/*
+ * Subscriptions that wait to be live. A SUBACK leaves only when every worker routes by the subscription: with several
+ * workers that is when the housekeeper has put it into the shared topic table. What the packet said waits here
+ * meanwhile; then the SUBACK is sent and retained messages follow.
+ */
+#ifndef POLLUX_DATAPLANE_SUBSCRIBE_H
+#define POLLUX_DATAPLANE_SUBSCRIBE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/topic/name.h"
+
+struct worker;
+
+enum {
+    SUBACK_ROOM = 32,        /* bytes of a SUBACK or UNSUBACK beside its reason codes */
+    SUBSCRIPTION_SHARED = 2, /* beside "is new" */
+};
+
+/* What MAIL_SUBSCRIPTION carries to the housekeeper: group, then filter, in `text`. */
+struct subscription_mail {
+    uint16_t group_length;
+    uint16_t filter_length;
+    uint16_t levels;
+    bool wildcard;
+    bool present; /* the first subscriber came, else the last one left */
+    char text[];
+};
+
+/* A SUBSCRIBE whose SUBACK was not sent yet, in order. */
+struct subscribe_pending {
+    struct subscribe_pending *next;
+    uint64_t connection; /* tcp_connection_id */
+    uint32_t position;   /* of the housekeeper's mailbox: live when it was handled */
+    uint32_t identifier;
+    uint32_t count; /* filters */
+    uint32_t filters_length;
+    uint16_t packet_id;
+    uint8_t bytes[]; /* reason codes, one "is new" for each, the packet's filters */
+};
+
+/* Callback of lib/topic: the first subscriber of a filter on this worker came, or the last one left. */
+void subscription_presence(void *worker, const struct topic_filter_name *filter, bool present);
+
+/* Sends the SUBACKs whose subscriptions are live; once per iteration. */
+void subscribe_progress(struct worker *worker);
+
+/* Frees what waits; at the end of the worker. */
+void subscribe_clear(struct worker *worker);
+
+#endif

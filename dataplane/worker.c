@@ -1,0 +1,408 @@
+/* A worker's set-up and its loop. See worker.h. */
+#include "dataplane/worker.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+#include <rte_cycles.h>
+
+#include "dataplane/move.h"
+#include "dataplane/statistics.h"
+#include "lib/topic/shared.h"
+
+enum {
+    SCRATCH_SIZE = 64 * 1024, /* bytes; a larger packet that spans segments gets memory of its own */
+    ANSWERS_ROOM = 64 * 1024, /* bytes of a connection's send buffer left to answers when messages have filled theirs */
+    TIMER_BUDGET = 4096,      /* timers per iteration */
+    MAILS_PER_ITERATION = 512, /* of each other worker */
+    MATCH_CACHE_ENTRIES = 65536,
+};
+
+/* ---- Set-up ----------------------------------------------------------------------------------------------------- */
+
+static void *region_map(size_t size)
+{
+    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED) {
+        return NULL;
+    }
+    madvise(base, size, MADV_HUGEPAGE);
+    return base;
+}
+
+static int memory_create(struct worker *worker, struct shm_error *error)
+{
+    const uint64_t size = worker->config->dataplane.memory_per_worker;
+    worker->region_base = region_map(size);
+    worker->memory = worker->region_base == NULL ? NULL : mem_region_create(worker->region_base, size);
+    worker->scratch_size = SCRATCH_SIZE;
+    worker->scratch = worker->memory == NULL ? NULL : mem_alloc(worker->memory, SCRATCH_SIZE);
+    if (worker->scratch == NULL) {
+        return shm_error_set(error, "worker %u: %llu MiB of memory cannot be had; lower dataplane.memory-per-worker",
+                             worker->index, (unsigned long long)(size >> 20));
+    }
+    return 0;
+}
+
+static uint32_t offloads_of(const struct port *port)
+{
+    return (port->rx_checksum ? NET_OFFLOAD_RX_CHECKSUM : 0) |
+           (port->tx_ipv4_checksum ? NET_OFFLOAD_TX_IP4_CHECKSUM : 0) |
+           (port->tx_tcp_checksum ? NET_OFFLOAD_TX_TCP_CHECKSUM : 0) | (port->tso ? NET_OFFLOAD_TSO : 0);
+}
+
+static struct net_address address_of(const struct shm_address *address)
+{
+    uint32_t ip4;
+    switch (address->family) {
+    case 4:
+        memcpy(&ip4, address->bytes, sizeof(ip4));
+        return net_address_ip4(ip4);
+    case 6:
+        return net_address_ip6(address->bytes);
+    default:
+        return NET_ADDRESS_ANY;
+    }
+}
+
+static void interface_describe(const struct port *port, uint32_t index, struct net_interface_config *interface)
+{
+    *interface = (struct net_interface_config){
+        .mtu = (uint16_t)port->config->mtu,
+        .port = (uint16_t)index,
+        .offloads = offloads_of(port),
+        .tso_bytes = port->tso ? 60000 : 0,
+        .address_count = port->config->address_count,
+        .gateway4 = address_of(&port->config->gateway4),
+        .gateway6 = address_of(&port->config->gateway6),
+    };
+    memcpy(interface->mac, port->mac.addr_bytes, sizeof(interface->mac));
+    for (uint32_t i = 0; i < port->config->address_count; i++) {
+        interface->addresses[i] = (struct net_prefix){.address = address_of(&port->config->addresses[i]),
+                                                      .length = port->config->addresses[i].prefix};
+    }
+}
+
+static void tcp_describe(const struct shm_tcp_config *tcp, struct net_config *net)
+{
+    net->max_connections = tcp->max_connections;
+    net->max_time_wait = tcp->max_connections;
+    net->send_buffer = (uint32_t)tcp->send_buffer + ANSWERS_ROOM;
+    net->receive_buffer = (uint32_t)tcp->receive_buffer;
+    net->delayed_ack_us = tcp->delayed_ack_ms * UINT64_C(1000);
+    net->keepalive_idle_us = tcp->keepalive_time_s * UINT64_C(1000000);
+    net->keepalive_interval_us = tcp->keepalive_interval_s * UINT64_C(1000000);
+    net->keepalive_probes = tcp->keepalive_probes;
+    net->user_timeout_us = tcp->user_timeout_s * UINT64_C(1000000);
+    net->time_wait_us = tcp->time_wait_s * UINT64_C(1000000);
+    net->congestion = tcp->congestion_control == SHM_CONGESTION_NEWRENO ? NET_CONGESTION_NEWRENO : NET_CONGESTION_CUBIC;
+}
+
+static int net_create(struct worker *worker, struct shm_error *error)
+{
+    const char *reason = NULL;
+    struct net_config config;
+    const struct dataplane *dataplane = worker->dataplane;
+    net_config_defaults(&config);
+    tcp_describe(&worker->config->tcp, &config);
+    config.worker = worker->index;
+    config.workers = worker->count;
+    memcpy(config.seed, worker->config->seed, sizeof(config.seed));
+    config.interface_count = dataplane->port_count;
+    for (uint32_t i = 0; i < dataplane->port_count; i++) {
+        interface_describe(&dataplane->ports[i], i, &config.interfaces[i]);
+    }
+    config.pool = dataplane->pool;
+    config.wheel = &worker->wheel;
+    config.timer_kind = TIMER_KIND_NET;
+    memcpy(config.rss_key, port_rss_key, sizeof(config.rss_key));
+    config.flow_owner = worker->count > 1 ? exchange_flow_owner : NULL;
+    config.redirect = worker->count > 1 ? exchange_redirect : NULL;
+    config.transmit = exchange_transmit;
+    config.callbacks = (struct tcp_callbacks){
+        .accepted = client_accepted,
+        .readable = client_readable,
+        .writable = client_writable,
+        .peer_closed = client_peer_closed,
+        .closed = client_closed,
+    };
+    config.arg = worker;
+    worker->net = net_stack_create(&config, worker->now, &reason);
+    if (worker->net == NULL) {
+        return shm_error_set(error, "worker %u: the TCP/IP stack does not start: %s", worker->index, reason);
+    }
+    worker->send_limit = (uint32_t)worker->config->tcp.send_buffer;
+    return 0;
+}
+
+static int topics_create(struct worker *worker, struct shm_error *error)
+{
+    const struct dataplane *dataplane = worker->dataplane;
+    const struct shm_mqtt_config *mqtt = &worker->config->mqtt;
+    const struct topic_subscribers_config subscribers = {
+        .seed = dataplane->seed,
+        .region = worker->memory,
+        .filters_max = dataplane->filters_max,
+        .presence = subscription_presence,
+        .presence_arg = worker,
+    };
+    const struct topic_retained_config retained = {
+        .seed = dataplane->seed,
+        .allocator = topic_allocator_region(worker->memory),
+        .count_max = mqtt->max_retained_messages,
+        .bytes_max = mqtt->max_retained_bytes,
+    };
+    worker->subscribers = topic_subscribers_create(&subscribers);
+    worker->retained = topic_retained_create(&retained);
+    const struct topic_cache_config cache = {
+        .seed = dataplane->seed,
+        .limits = dataplane->topic_limits,
+        .region = worker->memory,
+        .subscribers = worker->subscribers,
+        .shared = dataplane->shared,
+        .entries = MATCH_CACHE_ENTRIES,
+    };
+    worker->routes = worker->subscribers == NULL ? NULL : topic_cache_create(&cache);
+    worker->sessions = session_table_create(worker->index, mqtt->max_sessions, &dataplane->seed);
+    worker->directory = directory_create(worker->index, mqtt->max_sessions);
+    if (worker->retained == NULL || worker->routes == NULL || worker->sessions == NULL || worker->directory == NULL) {
+        return shm_error_set(error, "worker %u: no memory for its tables; raise dataplane.memory-per-worker",
+                             worker->index);
+    }
+    return 0;
+}
+
+static int listeners_create(struct worker *worker, struct shm_error *error)
+{
+    const struct shm_config *config = worker->config;
+    worker->listener_count = config->listener_count;
+    for (uint32_t i = 0; i < config->listener_count; i++) {
+        struct listener *listener = &worker->listeners[i];
+        const struct net_address address = address_of(&config->listeners[i].address);
+        *listener = (struct listener){
+            .config = &config->listeners[i],
+            .index = i,
+            /* Flows spread unevenly: a worker may take up to twice its even share, never more than all. */
+            .max_open = worker->count == 1 ? config->listeners[i].max_connections
+                                           : RTE_MIN(config->listeners[i].max_connections,
+                                                     2 * config->listeners[i].max_connections / worker->count + 1),
+        };
+        if (tcp_listen(worker->net, &address, (uint16_t)config->listeners[i].port, listener) < 0) {
+            return shm_error_set(error, "listener %s: port %u is taken by another listener", config->listeners[i].name,
+                                 config->listeners[i].port);
+        }
+    }
+    return 0;
+}
+
+int worker_create(struct worker *worker, struct dataplane *dataplane, uint32_t index, uint64_t now,
+                  struct shm_error *error)
+{
+    worker->index = index;
+    worker->count = dataplane->worker_count;
+    worker->dataplane = dataplane;
+    worker->config = &dataplane->config;
+    worker->now = now;
+    timer_wheel_init(&worker->wheel, now);
+    timer_wheel_bind(&worker->wheel, TIMER_KIND_CLIENT, client_timer, worker);
+    timer_wheel_bind(&worker->wheel, TIMER_KIND_SESSION, session_timer, worker);
+    idle_init(&worker->idle, dataplane->config.dataplane.idle == SHM_IDLE_ADAPTIVE);
+    if (memory_create(worker, error) != 0 || net_create(worker, error) != 0 || topics_create(worker, error) != 0) {
+        return -1;
+    }
+    if (dataplane->shared != NULL) {
+        worker->reader = topic_reader_register(topic_shared_reclaim(dataplane->shared), index);
+    }
+    return listeners_create(worker, error);
+}
+
+void worker_destroy(struct worker *worker)
+{
+    if (worker->net != NULL) {
+        net_stack_destroy(worker->net);
+    }
+    if (worker->reader != NULL) {
+        topic_reader_unregister(worker->reader);
+    }
+    session_table_destroy(worker->sessions);
+    directory_destroy(worker->directory);
+    if (worker->region_base != NULL) {
+        munmap(worker->region_base, worker->config->dataplane.memory_per_worker);
+    }
+}
+
+/* ---- Mails ------------------------------------------------------------------------------------------------------ */
+
+static void publish_received(struct worker *worker, const struct mail *mail)
+{
+    struct publication publication;
+    publication_from_message(&publication, mail->block, false);
+    if (mail->type == MAIL_SHARED) {
+        route_received_shared(worker, &publication, mail->value);
+    } else {
+        route_received(worker, &publication);
+    }
+    publication_release(&publication, worker->memory);
+}
+
+static void mail_handle(struct worker *worker, const struct mail *mail)
+{
+    switch (mail->type) {
+    case MAIL_PUBLISH:
+    case MAIL_SHARED:
+        publish_received(worker, mail);
+        break;
+    case MAIL_RETAIN:
+        retained_receive(worker, mail->block);
+        break;
+    case MAIL_RETAINED_QUERY:
+        if (!retained_answer(worker, mail->block)) {
+            worker->counters.dropped_no_memory++;
+        }
+        break;
+    case MAIL_RETAINED_MATCH:
+        retained_deliver(worker, mail);
+        break;
+    case MAIL_CLAIM:
+        directory_receive_claim(worker, mail->block);
+        break;
+    case MAIL_OWNER:
+        directory_receive_owner(worker, mail->block);
+        break;
+    case MAIL_GENERATION:
+        directory_receive_generation(worker, mail->block);
+        break;
+    case MAIL_DISOWN:
+        directory_receive_disown(worker, mail->block);
+        break;
+    case MAIL_CONNECTION:
+        client_arrive(worker, mail->block);
+        break;
+    case MAIL_CONNECTION_END:
+        tcp_move_ended(worker->net, mail->block, worker->now);
+        break;
+    default:
+        break;
+    }
+}
+
+static uint32_t mails_receive(struct worker *worker)
+{
+    uint32_t handled = 0;
+    for (uint32_t other = 0; other < worker->count; other++) {
+        struct mailbox *mailbox = worker->from[other];
+        if (other == worker->index) {
+            continue;
+        }
+        uint32_t count = mailbox_pending(mailbox);
+        count = count < MAILS_PER_ITERATION ? count : MAILS_PER_ITERATION;
+        for (uint32_t i = 0; i < count; i++) {
+            mail_handle(worker, mailbox_at(mailbox, i));
+        }
+        mailbox_done(mailbox, count);
+        handled += count;
+    }
+    return handled;
+}
+
+static void mails_reclaim(struct worker *worker)
+{
+    for (uint32_t other = 0; other < worker->count; other++) {
+        if (other != worker->index) {
+            mailbox_reclaim(worker->to[other], worker->memory);
+        }
+    }
+    if (worker->to_housekeeper != NULL) {
+        mailbox_reclaim(worker->to_housekeeper, worker->memory);
+    }
+}
+
+/* ---- The loop --------------------------------------------------------------------------------------------------- */
+
+uint32_t worker_iterate(struct worker *worker)
+{
+    uint32_t work = exchange_receive(worker);
+    work += timer_wheel_advance(&worker->wheel, worker->now, TIMER_BUDGET);
+    net_deliver(worker->net, worker->now);
+    if (worker->count > 1) {
+        work += mails_receive(worker);
+        mails_reclaim(worker);
+    }
+    if (worker->waiting != NULL) {
+        clients_retry(worker);
+    }
+    if (worker->pending_first != NULL) {
+        subscribe_progress(worker);
+    }
+    if (worker->retained_walks != NULL) {
+        retained_walk(worker);
+        work++;
+    }
+    work += query_answer(worker);
+    net_output(worker->net, worker->now);
+    work += exchange_send(worker);
+    if (worker->reader != NULL) {
+        topic_reader_quiescent(worker->reader);
+    }
+    return work;
+}
+
+/* The loop's bookkeeping of an iteration that took `cycles`. */
+static void iteration_count(struct worker *worker, uint32_t work, uint64_t cycles)
+{
+    worker->runtime.iterations++;
+    worker->runtime.last_iteration = worker->now;
+    if (work > 0) {
+        worker->runtime.busy_iterations++;
+        worker->runtime.busy_cycles += cycles;
+        histogram_record(&worker->loop_time, (cycles * worker->dataplane->clock.ns_per_2e20) >> 20);
+        idle_work(&worker->idle, worker->now);
+    } else {
+        worker->runtime.idle_cycles += cycles;
+    }
+    if (worker->now >= worker->next_publication) {
+        worker->next_publication = worker->now + worker->config->dataplane.statistics_interval_ms * UINT64_C(1000);
+        statistics_publish(worker);
+    }
+}
+
+/* Nothing to do: sleep if the policy says so. Returns the cycle counter after it. */
+static uint64_t rest(struct worker *worker, uint64_t cycles)
+{
+    const uint32_t sleep = idle_sleep_time(&worker->idle, worker->now, net_next_deadline(worker->net));
+    if (sleep == 0) {
+        rte_pause();
+        return cycles;
+    }
+    if (worker->reader != NULL) {
+        topic_reader_offline(worker->reader);
+    }
+    idle_sleep(sleep);
+    if (worker->reader != NULL) {
+        topic_reader_online(worker->reader);
+    }
+    const uint64_t awake = rte_rdtsc();
+    worker->runtime.sleep_cycles += awake - cycles;
+    return awake;
+}
+
+int worker_run(void *arg)
+{
+    struct worker *worker = arg;
+    const struct clock *clock = &worker->dataplane->clock;
+    uint64_t start = rte_rdtsc();
+    if (worker->reader != NULL) {
+        topic_reader_online(worker->reader);
+    }
+    while (!atomic_load_explicit(&worker->dataplane->stop, memory_order_relaxed)) {
+        worker->now = clock_microseconds(clock, start);
+        const uint32_t work = worker_iterate(worker);
+        const uint64_t end = rte_rdtsc();
+        iteration_count(worker, work, end - start);
+        start = work > 0 ? end : rest(worker, end);
+    }
+    if (worker->reader != NULL) {
+        topic_reader_offline(worker->reader);
+    }
+    return 0;
+}
