@@ -277,6 +277,8 @@ static void through_phases(struct run *run, const struct sample *empty, struct r
     if (run->activity->drains)
         drain(run);
     sample_take(run, &end);
+    result->sent = end.sent;
+    result->delivered = end.delivered;
     result->lost = end.expected > unique(&end) ? end.expected - unique(&end) : 0;
     result->duplicated = end.repeated;
     result->reordered = end.overtaken;

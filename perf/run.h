@@ -86,6 +86,7 @@ struct result {
     char failure[256]; /* empty: the run went through */
     double sent_per_s;
     double delivered_per_s;
+    uint64_t sent, delivered; /* of the whole run, warm-up included */
     uint64_t lost, duplicated, reordered;
     struct histogram latency;
     double broker_cpu;     /* share of one CPU */
