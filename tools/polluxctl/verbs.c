@@ -191,8 +191,8 @@ void verb_print_usage(FILE *output)
     for (size_t i = 0; i < VERB_COUNT; i++) {
         print_name(output, &verbs[i]);
         /* The first sentence is enough here. */
-        size_t length = strcspn(verbs[i].help, ".:");
-        fprintf(output, "%.*s\n", (int)length, verbs[i].help);
+        fwrite(verbs[i].help, 1, strcspn(verbs[i].help, "."), output);
+        fputc('\n', output);
     }
     fputs(
         "\nOptions:\n"
@@ -219,9 +219,10 @@ void verb_print_help(FILE *output, const struct verb *verb)
             verb->words[1] ? verb->words[1] : "", verb->argument ? " " : "", verb->argument ? verb->argument : "",
             verb->list ? " [--filter F=VALUE]... [--sort F] [--limit N] [--json]" : "", verb->help);
     while (*line) {
-        int length = (int)strcspn(line, "\n");
-        fprintf(output, "  %.*s\n", length, line);
-        line += length + 1;
+        size_t length = strcspn(line, "\n") + 1;
+        fputs("  ", output);
+        fwrite(line, 1, length, output);
+        line += length;
     }
 }
 
