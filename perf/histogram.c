@@ -15,6 +15,8 @@ static uint64_t bucket_upper(uint32_t bucket)
 {
     if (bucket < 2u << HISTOGRAM_PRECISION)
         return bucket;
+    if (bucket == HISTOGRAM_BUCKETS - 1)
+        return UINT64_MAX; /* everything above the range is in there */
     uint32_t shift = (bucket >> HISTOGRAM_PRECISION) - 1;
     uint64_t top = (bucket & ((1u << HISTOGRAM_PRECISION) - 1)) + (1u << HISTOGRAM_PRECISION);
     return ((top + 1) << shift) - 1;
