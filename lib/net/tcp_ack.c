@@ -44,6 +44,7 @@ struct acknowledgement {
     uint32_t acked;     /* bytes newly below SND.UNA */
     uint32_t rtt;       /* sample, 0: none */
     bool advanced;
+    bool repeated;  /* a segment now below SND.UNA had been sent more than once */
     bool sacked;    /* new SACKs */
     bool duplicate; /* RFC 5681 section 2 */
     bool dsack;
@@ -263,6 +264,23 @@ static void segment_trim(struct tcp_connection *c, struct tcp_segment *segment, 
     segment->length = (uint16_t)(segment->length - bytes);
 }
 
+/*
+ * A cumulative ACK that covers a repeated segment waited for the hole to be filled, so the time since the others were
+ * sent is no round trip: the echoed timestamp is, where there is one (RFC 7323 section 4.1).
+ */
+static void sample_after_repair(const struct tcp_connection *c, struct acknowledgement *work)
+{
+    const struct tcp_options *options = &work->in->options;
+    uint32_t age;
+
+    work->rtt = 0;
+    if (!(c->flags & TCP_FLAG_TIMESTAMPS) || !options->has_timestamp || options->timestamp_echo == 0)
+        return;
+    age = tcp_timestamp(c->stack, c->timestamp_offset) - options->timestamp_echo;
+    if (age < TCP_RTO_MAX_US >> 10)
+        work->rtt = (age << 10) + 1;
+}
+
 static void advance(struct tcp_connection *c, struct acknowledgement *work)
 {
     uint32_t ack = work->in->ack;
@@ -285,12 +303,15 @@ static void advance(struct tcp_connection *c, struct acknowledgement *work)
             c->delivered += segment_span(segment);
             work->delivered += segment_span(segment);
         }
+        work->repeated = work->repeated || (segment->flags & TCP_SEGMENT_RETRANSMITTED);
         scoreboard_forget(c, segment);
         c->send_head = segment->next;
         if (!c->send_head)
             c->send_tail = NULL;
         segment_free(c, segment);
     }
+    if (work->repeated)
+        sample_after_repair(c, work);
     c->send_unacked = ack;
     c->backoff = 0;
     c->progress_at = c->stack->tick;

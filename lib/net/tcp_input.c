@@ -251,6 +251,7 @@ static void unacceptable(struct tcp_connection *c, const struct tcp_input *in)
     }
     COUNT(c->stack, drop_tcp_sequence);
     if (in->sequence == c->receive_next - 1 && in->length == 0) {
+        c->received_at = c->stack->tick;
         COUNT(c->stack, tcp_window_probes_received); /* keepalive, or a probe in Linux's manner */
         tcp_send_ack(c);
     } else {

@@ -286,7 +286,7 @@ void tcp_listen_input(struct net_stack *stack, struct tcp_input *in, uint32_t fl
         syn_received(stack, in, listener, floor);
         return;
     }
-    if (listener && kind == RTE_TCP_ACK_FLAG && stack->cookies_until) {
+    if (listener && (kind & ~RTE_TCP_FIN_FLAG) == RTE_TCP_ACK_FLAG && stack->cookies_until) {
         struct tcp_half_open half;
         if (tcp_cookie_check(stack, in, &half)) {
             half.listener = (uint16_t)(listener - stack->listeners);

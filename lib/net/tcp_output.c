@@ -140,7 +140,8 @@ void tcp_send_bare(struct net_stack *stack, const struct tcp_bare *bare)
     tcp->tcp_flags = bare->flags;
     tcp->rx_win = rte_cpu_to_be_16(bare->window);
     tcp->tcp_urp = 0;
-    memcpy(tcp + 1, bare->options, bare->options_length);
+    if (bare->options_length)
+        memcpy(tcp + 1, bare->options, bare->options_length);
     network_finish(stack, mbuf, bare->flow, bare->interface, 0, network, tcp, header_length, 0);
     COUNT(stack, tcp_segments_sent);
     neighbour_output(stack, bare->neighbour, mbuf);

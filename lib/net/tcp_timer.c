@@ -290,6 +290,10 @@ static void keep_due(struct tcp_connection *c)
         c->keep_at = stack_deadline(c->stack, TCP_LONG_IDLE_US);
         return;
     }
+    if (c->send_next != c->send_unacked) { /* data in flight finds out by itself, under the user timeout */
+        c->keep_at = stack_deadline(c->stack, config->keepalive_interval_us);
+        return;
+    }
     if (c->probes >= config->keepalive_probes) {
         give_up(c);
         return;

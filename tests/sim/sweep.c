@@ -2,7 +2,7 @@
  * The sweep: one transfer both ways per seed, over a link whose every property the seed decides, loss up to the bound
  * given. Holds that each byte arrives once and in order, both ends close, and no object or mbuf is left over.
  *
- *     sweep [--seeds A..B] [--loss PERCENT] [--bytes MAX] [--verbose]
+ *     sweep [--seeds A..B] [--loss PERCENT] [--bytes MAX] [--verbose] [--trace]
  */
 #include "tests/sim/sim.h"
 
@@ -32,7 +32,7 @@ struct transfer {
 };
 
 static struct transfer transfer;
-static bool verbose;
+static bool verbose, tracing;
 
 /* Byte `offset` of the stream from host `from`. */
 static uint8_t stream_byte(unsigned from, uint32_t offset)
@@ -125,6 +125,25 @@ static void poll(struct sim *sim)
     }
 }
 
+/* With --trace: one line per TCP segment put on the link, after the manner of tcpdump. */
+static bool trace(struct sim *sim, unsigned from, const uint8_t *frame, uint32_t length)
+{
+    const uint8_t *tcp = frame + (frame[12] == 0x08 ? 34 : 54);
+    uint32_t sequence, ack;
+
+    if ((frame[12] == 0x08 ? frame[23] : frame[20]) != 6 || length < 54) {
+        printf("%12.6f %u> %02x%02x, %u bytes\n", (double)sim->now / 1e6, from, frame[12], frame[13], length);
+        return false;
+    }
+    memcpy(&sequence, tcp + 4, 4);
+    memcpy(&ack, tcp + 8, 4);
+    printf("%12.6f %u> %c%c%c%c seq %u ack %u window %u, %u bytes\n", (double)sim->now / 1e6, from,
+           tcp[13] & 2 ? 'S' : '.', tcp[13] & 1 ? 'F' : '.', tcp[13] & 4 ? 'R' : '.', tcp[13] & 8 ? 'P' : '.',
+           __builtin_bswap32(sequence), __builtin_bswap32(ack), tcp[14] * 256u + tcp[15],
+           length - (uint32_t)(tcp - frame) - (tcp[12] >> 4) * 4u);
+    return false;
+}
+
 static void scenario(struct sim *sim, uint32_t loss_ppm, uint32_t bytes_max)
 {
     sim->strip = sim_random_below(sim, 4) ? 0 : sim_random_below(sim, 8);
@@ -153,7 +172,7 @@ static void scenario(struct sim *sim, uint32_t loss_ppm, uint32_t bytes_max)
         config->keepalive_idle_us = 30 * 1000 * 1000; /* a cookie's lost third step is found by the server's silence */
         config->callbacks = (struct tcp_callbacks){accepted, connected, readable, writable, peer_closed, closed};
         transfer.sides[i].to_send = sim_random_below(sim, bytes_max);
-        transfer.sides[i].read_limit = sim_random_below(sim, 3) ? 0 : 1 + sim_random_below(sim, 3000);
+        transfer.sides[i].read_limit = sim_random_below(sim, 3) ? 0 : 100 + sim_random_below(sim, 3000);
     }
     for (unsigned i = 0; i < SIM_HOSTS; i++)
         transfer.sides[i].to_receive = transfer.sides[!i].to_send;
@@ -206,6 +225,7 @@ static bool run_seed(uint64_t seed, uint32_t loss_ppm, uint32_t bytes_max, uint6
     sim_init(sim, seed);
     scenario(sim, loss_ppm, bytes_max);
     sim->poll = poll;
+    sim->tap = tracing ? trace : NULL;
     sim_begin(sim);
     server = sim_address(SIM_SERVER, sim_random_below(sim, 2));
     tcp_listen(sim->hosts[SIM_SERVER].stack, &any, SIM_PORT, NULL);
@@ -239,23 +259,22 @@ static bool run_seed(uint64_t seed, uint32_t loss_ppm, uint32_t bytes_max, uint6
 
 static void usage(void)
 {
-    fprintf(stderr, "usage: sweep [--seeds A..B] [--loss PERCENT] [--bytes MAX] [--verbose]\n");
+    fprintf(stderr, "usage: sweep [--seeds A..B] [--loss PERCENT] [--bytes MAX] [--verbose] [--trace]\n");
     exit(2);
 }
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"seeds", required_argument, NULL, 's'},
-                                            {"loss", required_argument, NULL, 'l'},
-                                            {"bytes", required_argument, NULL, 'b'},
-                                            {"verbose", no_argument, NULL, 'v'},
-                                            {0}};
+    static const struct option options[] = {
+        {"seeds", required_argument, NULL, 's'}, {"loss", required_argument, NULL, 'l'},
+        {"bytes", required_argument, NULL, 'b'}, {"verbose", no_argument, NULL, 'v'},
+        {"trace", no_argument, NULL, 't'},       {0}};
     unsigned long first = 1, last = 1000, failures = 0;
     uint32_t loss = 20, bytes = 100000;
     static uint64_t totals[NET_COUNTERS];
     int option;
 
-    while ((option = getopt_long(argc, argv, "s:l:b:v", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "s:l:b:vt", options, NULL)) != -1) {
         if (option == 's') {
             int fields = sscanf(optarg, "%lu..%lu", &first, &last);
             if (fields < 1)
@@ -268,6 +287,8 @@ int main(int argc, char **argv)
             bytes = (uint32_t)atoi(optarg);
         } else if (option == 'v') {
             verbose = true;
+        } else if (option == 't') {
+            tracing = true;
         } else {
             usage();
         }
