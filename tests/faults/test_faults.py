@@ -10,7 +10,7 @@ import time
 from harness import equal, eventually, expect, lab, root, test
 
 traffic_program = str(root / "tests" / "faults" / "traffic.py")
-state = pathlib.Path("/run/pollux-lab")
+state = pathlib.Path("/run") / os.environ.get("POLLUX_LAB", "pollux-lab")
 
 
 def run_lab(*arguments, check=True):

@@ -84,11 +84,11 @@ class Router:
         return failure
 
     def show(self, *what):
-        """The answer of `polluxctl show WHAT --json`."""
+        """The records of `polluxctl --json show WHAT`."""
         done = subprocess.run([lab, "ctl", "--json", "show", *what], capture_output=True, text=True, timeout=15)
         if done.returncode != 0:
             raise AssertionError(f"polluxctl show {' '.join(what)}: {done.stderr.strip() or done.stdout.strip()}")
-        return json.loads(done.stdout)
+        return json.loads(done.stdout)["records"]
 
 
 def expect(condition, message):

@@ -4,6 +4,8 @@
 pollux_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # Where the programs are built; an absolute path in POLLUX_BUILD names another directory.
 pollux_build=${POLLUX_BUILD:-$pollux_root/build}
+# POLLUX_LAB names another lab beside the usual one: namespaces, state and programs of its own.
+lab_name=${POLLUX_LAB:-pollux-lab}
 
 say() {
     printf '%s\n' "$*"

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 # 2 MiB huge pages: reserves what is missing and gives back exactly that. Sourced; needs lib/common.sh.
 # State, in the directory given: hugepages-added (how many pages), hugepages (a hugetlbfs, where the machine has none).
 
@@ -28,7 +28,7 @@ hugepages_reserve() {
 hugepages_mount() {
     grep -q ' hugetlbfs .*\(pagesize=2M\|rw\)' /proc/mounts && return 0
     mkdir -p "$1/hugepages"
-    mount -t hugetlbfs -o pagesize=2M pollux-lab "$1/hugepages" 2>/dev/null
+    mount -t hugetlbfs -o pagesize=2M "$lab_name" "$1/hugepages" 2>/dev/null
 }
 
 # hugepages_release STATE-DIRECTORY

@@ -1,14 +1,14 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 # The lab's network: two namespaces and the link between them. Nothing of it is visible from, or reaches, the machine's
 # own network. Sourced; needs lib/common.sh and lib/process.sh.
 #
-#     pollux-lab                            pollux-router
+#     pollux-lab                            pollux-lab-router
 #     clients: 198.18.0.2/24        link    the router: 198.18.0.1/24
 #              2001:db8:18::2/64  --------              2001:db8:18::1/64
 #     device:  plx-client                   device: plx0 (veth), or none (TAP: the router makes plx-client)
 
-client_namespace=pollux-lab
-router_namespace=pollux-router
+client_namespace=$lab_name
+router_namespace=$lab_name-router
 client_device=plx-client
 router_device=plx0
 router_ipv4=198.18.0.1
