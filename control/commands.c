@@ -18,6 +18,7 @@ struct command {
     json_t *request;
     struct record_list list;
     struct shm_request message; /* the page asked for next */
+    uint32_t dataplane;         /* which of those taken in the cursor belongs to */
     uint32_t pending;           /* id at the peer; 0: none under way */
     bool waiting;               /* for command_resume */
     bool failed;                /* the error line is out: drain the page silently */
@@ -193,8 +194,11 @@ static void reply_came(void *argument, const struct shm_reply *reply)
 
 static void ask_for_page(struct command *command)
 {
-    struct shm_error error;
-    command->pending = peer_request(command->context->peer, &command->message, reply_came, command, &error);
+    struct peer_info info;
+    struct shm_error error = {"the dataplane was restarted in the middle of the list"};
+    peer_describe(command->context->peer, &info);
+    if (info.seen == command->dataplane)
+        command->pending = peer_request(command->context->peer, &command->message, reply_came, command, &error);
     if (command->pending)
         return;
     fail(command, error.text);
@@ -299,6 +303,7 @@ static bool start_request(struct command *command, bool status_is_enough)
         put_error(&command->sink, text);
         return false;
     }
+    command->dataplane = info.seen;
     command->pending = peer_request(command->context->peer, &command->message, reply_came, command, &error);
     if (!command->pending)
         put_error(&command->sink, error.text);

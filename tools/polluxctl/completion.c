@@ -9,6 +9,7 @@ static const char head[] =
     "{\n"
     "    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}\n"
     "    local word verb= below= skip=\n"
+    "    COMPREPLY=()\n"
     "    case $previous in\n"
     "    -r|--run-dir) COMPREPLY=($(compgen -d -- \"$current\")); return ;;\n"
     "    -f|--filter|-s|--sort|-n|--limit|-t|--timeout) return ;;\n"

@@ -323,25 +323,26 @@ static void printer_record(struct printer *printer, const json_t *record)
     printer->count++;
 }
 
-static void print_dataplane(const json_t *dataplane)
+static void print_running(const json_t *dataplane)
+{
+    char uptime[32];
+    format_duration((uint64_t)json_integer_value(json_object_get(dataplane, "uptime-seconds")), uptime, sizeof uptime);
+    printf("dataplane: running for %s, process %d\n", uptime,
+           (int)json_integer_value(json_object_get(dataplane, "pid")));
+    if (!json_is_true(json_object_get(dataplane, "same-config")))
+        puts("It runs another configuration than pollux-control has read: restart it to apply the file.");
+}
+
+static void print_not_running(const json_t *dataplane, const char *state)
 {
     char since[64], text[CELL], duration[32];
-    const char *state = json_string_value(json_object_get(dataplane, "state"));
     time_t at = (time_t)json_integer_value(json_object_get(dataplane, "since"));
     struct tm parts;
     strftime(since, sizeof since, "%Y-%m-%d %H:%M:%S", localtime_r(&at, &parts));
     format_duration((uint64_t)json_integer_value(json_object_get(dataplane, "since-seconds")), duration,
                     sizeof duration);
-    printf("dataplane: %s since %s (for %s)", state ? state : "unknown", since, duration);
-    if (state && strcmp(state, "running") == 0) {
-        printf(", process %d", (int)json_integer_value(json_object_get(dataplane, "pid")));
-        if (!json_is_true(json_object_get(dataplane, "same-config")))
-            fputs("\nIt runs another configuration than pollux-control has read: restart it to apply the file.",
-                  stdout);
-    } else {
-        printf(": %s", view_value(json_object_get(dataplane, "text"), text, sizeof text));
-    }
-    fputc('\n', stdout);
+    printf("dataplane: %s since %s (for %s): %s\n", state, since, duration,
+           view_value(json_object_get(dataplane, "text"), text, sizeof text));
 }
 
 /* Everything that is said behind the records. `end` is NULL when the reply broke off. */
@@ -359,8 +360,10 @@ static void printer_close(struct printer *printer, const json_t *end, const char
         json_decref(rest);
         return;
     }
-    bool status_matters = strcmp(printer->view->name, "runtime") == 0 || strcmp(printer->view->name, "version") == 0;
-    bool running = strcmp(json_string_value(json_object_get(dataplane, "state")) ?: "", "running") == 0;
+    const char *name = printer->view->name;
+    const char *state = json_string_value(json_object_get(dataplane, "state"));
+    bool running = state && strcmp(state, "running") == 0;
+    bool status_matters = strcmp(name, "runtime") == 0 || strcmp(name, "version") == 0 || strcmp(name, "config") == 0;
     /* Titles above nothing would hide the line that matters. */
     if (!printer->view->vertical && (printer->count > 0 || running))
         table_close(&printer->table);
@@ -369,11 +372,14 @@ static void printer_close(struct printer *printer, const json_t *end, const char
     json_int_t matched = json_integer_value(json_object_get(end, "count"));
     if (matched > (json_int_t)printer->count)
         printf("(%d of %d)\n", (int)printer->count, (int)matched);
-    if (status_matters || !running) {
-        if (printer->count > 0 || running)
-            fputc('\n', stdout);
-        print_dataplane(dataplane);
-    }
+    if (!status_matters && running)
+        return;
+    if (printer->count > 0 || running)
+        fputc('\n', stdout);
+    if (running)
+        print_running(dataplane);
+    else
+        print_not_running(dataplane, state ? state : "unknown");
 }
 
 static enum exit_status print_reply(struct session *session, const struct view *view, const struct options *options)
