@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/mqtt/mqtt.h"
 #include "perf/load.h"
@@ -153,15 +154,30 @@ static void add_scenario(struct options *options, const char *name, const char *
 
 /* ---- Options ---- */
 
+/* Whether something listens there; a name may have addresses that the broker does not serve (localhost as ::1). */
+static bool accepts(const struct addrinfo *address)
+{
+    int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool accepted = fd >= 0 && connect(fd, address->ai_addr, address->ai_addrlen) == 0;
+    if (fd >= 0)
+        close(fd);
+    return accepted;
+}
+
+/* The first address of a name that accepts a connection, or the first one; a single address is not tried. */
 static void resolve(const char *host, const char *port, struct sockaddr_storage *address, socklen_t *length)
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    struct addrinfo *found;
+    struct addrinfo *found, *chosen;
     int error = getaddrinfo(host, port, &hints, &found);
     if (error != 0)
         usage_error("%s port %s: %s", host, port == NULL ? "any" : port, gai_strerror(error));
-    memcpy(address, found->ai_addr, found->ai_addrlen);
-    *length = found->ai_addrlen;
+    for (chosen = found; chosen != NULL && found->ai_next != NULL && !accepts(chosen);)
+        chosen = chosen->ai_next;
+    if (chosen == NULL)
+        chosen = found;
+    memcpy(address, chosen->ai_addr, chosen->ai_addrlen);
+    *length = chosen->ai_addrlen;
     freeaddrinfo(found);
 }
 
