@@ -47,6 +47,7 @@ static void close_client(struct admin_client *client)
     *client = (struct admin_client){.admin = client->admin, .source = {.fd = -1}};
 }
 
+/* The buffer grows to the high-water mark and a page, and stays: a connection that lists once lists again. */
 static bool make_output_room(struct admin_client *client, size_t more)
 {
     if (client->output_sent > 0) {
@@ -163,6 +164,7 @@ static void command_done(void *argument)
     loop_change(client->admin->loop, &client->source, EPOLLOUT);
 }
 
+/* A full buffer without a line's end is the only thing that a reader of lines can not go on with. */
 static bool read_input(struct admin_client *client)
 {
     ssize_t size = recv(client->source.fd, client->input + client->input_length, ADMIN_LINE_MAX - client->input_length,
@@ -222,6 +224,7 @@ static void server_ready(void *argument, uint32_t events)
         close_client(client);
 }
 
+/* A socket file that nobody answers is what a killed control leaves. */
 static int remove_stale(const struct sockaddr_un *address, struct shm_error *error)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);

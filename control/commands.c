@@ -105,6 +105,7 @@ static void show_counters(struct command *command)
     finish_list(command);
 }
 
+/* The source is what answers "which value holds, and why": the line of the file, or that nobody set it. */
 static bool offer_setting(struct command *command, const struct schema_section *section, uint32_t leaf, uint32_t index)
 {
     const struct command_context *context = command->context;
@@ -155,6 +156,7 @@ static void command_free(struct command *command)
     free(command);
 }
 
+/* The command is freed before `done` is called: the connection may start its next one there. */
 static void finish(struct command *command)
 {
     struct command_sink sink = command->sink;
@@ -163,6 +165,7 @@ static void finish(struct command *command)
     sink.done(sink.argument);
 }
 
+/* The first reason is the one that is told. */
 static void fail(struct command *command, const char *text)
 {
     if (!command->failed)
@@ -172,6 +175,8 @@ static void fail(struct command *command, const char *text)
 
 static void ask_for_page(struct command *command);
 
+/* Records that are not wanted any more are taken and dropped until the page ends: the dataplane has sent them already.
+ */
 static void reply_came(void *argument, const struct shm_reply *reply)
 {
     struct command *command = argument;
@@ -246,6 +251,7 @@ static void hint_prefix(struct shm_request *message, const json_t *filter)
     memcpy(message->list.id_prefix, pattern, length);
 }
 
+/* A client id may begin with '#' too: only what reads as a number completely is a handle. */
 static int fill_kick(struct shm_request *message, const char *who, struct shm_error *error)
 {
     size_t length = who ? strlen(who) : 0;

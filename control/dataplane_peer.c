@@ -71,6 +71,7 @@ static void set_state(struct dataplane_peer *peer, enum peer_state state, const 
 
 /* ---- requests -------------------------------------------------------------------------------------------------- */
 
+/* The entry is freed before the handler runs: the handler may ask for something new and get this very entry. */
 static void end_with_error(struct pending *pending, const char *text)
 {
     struct shm_reply reply = {.id = pending->id, .type = pending->type, .status = SHM_REPLY_ERROR};
@@ -120,6 +121,7 @@ void peer_cancel(struct dataplane_peer *peer, uint32_t id)
         pending->handler = NULL;
 }
 
+/* Each reply renews the deadline, so a long page is not cut off while it is coming. */
 static void expire_requests(struct dataplane_peer *peer, uint64_t now)
 {
     for (uint32_t i = 0; i < PEER_REQUESTS_MAX; i++)
@@ -130,6 +132,8 @@ static void expire_requests(struct dataplane_peer *peer, uint64_t now)
 
 /* ---- coming and going ------------------------------------------------------------------------------------------ */
 
+/* The one way in which a link ends. Everything of it is gone before the handlers of its requests hear of it, because
+ * they may look at this peer. The statistics keep their last values. */
 static void drop(struct dataplane_peer *peer, enum peer_state state, const char *text)
 {
     if (peer->link.fd < 0)
@@ -155,6 +159,7 @@ static void drop(struct dataplane_peer *peer, enum peer_state state, const char 
             end_with_error(&peer->pending[i], "the dataplane went away before it answered");
 }
 
+/* A dataplane that breaks the protocol is treated as one that failed: it is asked again, but not in a hurry. */
 static void protocol_error(struct dataplane_peer *peer, const struct shm_error *error)
 {
     char text[LINK_TEXT_SIZE];
@@ -162,6 +167,8 @@ static void protocol_error(struct dataplane_peer *peer, const struct shm_error *
     drop(peer, PEER_FAILED, text);
 }
 
+/* An id that is not known belongs to a request that has timed out; another type under a known id is a lie. Both are
+ * ignored: they harm nobody. */
 static void take_reply(struct dataplane_peer *peer, const struct shm_reply *reply)
 {
     struct pending *pending = reply->id ? find_pending(peer, reply->id) : NULL;
@@ -234,6 +241,8 @@ static int take_hello(struct dataplane_peer *peer, const struct link_hello *hell
     return 0;
 }
 
+/* A descriptor that was taken over is set to -1 in the message, so that whatever is left there can be closed in one
+ * place, also half-way through. */
 static int take_segments(struct dataplane_peer *peer, struct link_segments *segments, struct shm_error *error)
 {
     if (peer->state != PEER_STARTING)
@@ -323,6 +332,7 @@ static void link_ready(void *argument, uint32_t events)
         protocol_error(peer, &error);
 }
 
+/* A dataplane that is not there is the usual case while it restarts: no log line for it, only the state. */
 static void try_connect(struct dataplane_peer *peer, uint64_t now)
 {
     struct shm_error error;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+/* JSON readers know signed 64 bits at most; no counter of ours gets there in a machine's life. */
 static void set_number(json_t *object, const char *name, uint64_t value)
 {
     json_object_set_new(object, name, json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t)value));

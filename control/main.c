@@ -119,6 +119,7 @@ static void signal_ready(void *argument, uint32_t events)
     loop_stop(argument);
 }
 
+/* Signals come as events, so that nothing is interrupted half-way. */
 static int open_signals(struct loop *loop, struct loop_source *source)
 {
     sigset_t signals;
@@ -135,6 +136,8 @@ static void tick(void *argument, uint64_t now)
     peer_tick(argument, now);
 }
 
+/* The admin socket is there before the first look for a dataplane, so that `wait ready` can be started at once. It is
+ * closed before the peer: its commands refer to it. */
 static int serve(struct command_context *context)
 {
     struct loop loop;

@@ -52,6 +52,7 @@ static json_t *find_field(json_t *record, const char *name)
     return NULL;
 }
 
+/* The answer to a wrong name is the list of right ones. */
 static int no_such_field(json_t *record, const char *name, struct shm_error *error)
 {
     char names[SHM_ERROR_TEXT - 80];
@@ -63,6 +64,7 @@ static int no_such_field(json_t *record, const char *name, struct shm_error *err
     return shm_error_set(error, "there is no field '%.40s'; fields: %s", name, names);
 }
 
+/* Numbers are compared as text too, so that `port=188*` means what it looks like. */
 static bool value_matches(const json_t *value, const char *pattern)
 {
     char text[32];
@@ -112,6 +114,7 @@ static bool comes_before(const struct record_list *list, json_t *a, json_t *b)
     return ascending ? order > 0 : order < 0;
 }
 
+/* Binary search keeps equal records in the order they came in. */
 static void insert_sorted(struct record_list *list, json_t *record)
 {
     uint32_t low = 0, high = list->best_count;

@@ -57,6 +57,7 @@ static bool parse_number(const char *text, const struct unit *units, uint64_t *v
     return false;
 }
 
+/* The largest unit that loses nothing: 3600 s are 1h, 3601 s stay 3601s. */
 static void format_number(enum schema_type type, uint64_t value, char *text, size_t size)
 {
     const struct unit *unit = units_of(type);
@@ -278,6 +279,7 @@ static bool parse_name(const struct schema_leaf *leaf, const char *text, void *b
     return true;
 }
 
+/* No unit, no sign, no octal: what looks like a core number. */
 static bool parse_core(const char *text, uint32_t *core)
 {
     uint64_t value = 0;
@@ -315,6 +317,7 @@ static bool parse_port_address(const char *text, uint32_t item, struct shm_port 
     return true;
 }
 
+/* The family of the address says which default route it is; two of one family are a mistake. */
 static bool parse_gateway(const char *text, struct shm_port *port)
 {
     struct shm_address address = {0};

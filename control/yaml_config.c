@@ -169,6 +169,7 @@ static void take_value(struct walk *walk, const struct schema_section *section, 
                 schema_allowed(section, leaf, allowed, sizeof allowed));
 }
 
+/* Sections are short: a linear search is as good as any. */
 static const struct schema_leaf *find_leaf(const struct schema_section *section, const char *name)
 {
     for (uint32_t i = 0; i < section->leaf_count; i++)
@@ -177,6 +178,7 @@ static const struct schema_leaf *find_leaf(const struct schema_section *section,
     return NULL;
 }
 
+/* Reported at the entry's own place: that is where the line has to be added. */
 static void check_required(struct walk *walk, const struct schema_section *section, const char *path,
                            const yaml_node_t *map, const uint32_t *seen)
 {
@@ -275,6 +277,8 @@ static void take_root(struct walk *walk, const yaml_node_t *root)
     }
 }
 
+/* The document is loaded as a whole, because messages need the places of keys and values. Aliases make nodes shared,
+ * even circular; the walk follows the schema, whose depth is fixed, so it ends. */
 static void load_and_walk(struct walk *walk, const char *text, size_t length)
 {
     yaml_parser_t parser;

@@ -162,6 +162,7 @@ static bool same_address(const struct shm_address *a, const struct shm_address *
     return a->family == b->family && memcmp(a->bytes, b->bytes, a->family == 4 ? 4 : 16) == 0;
 }
 
+/* Whole bytes first, then the bits that are left of the prefix. */
 static bool same_network(const struct shm_address *local, const struct shm_address *other)
 {
     uint32_t bits = local->prefix;
@@ -171,6 +172,7 @@ static bool same_network(const struct shm_address *local, const struct shm_addre
     return bits % 8 == 0 || ((local->bytes[bits / 8] ^ other->bytes[bits / 8]) & mask) == 0;
 }
 
+/* An IPv6 router is usually known by its link-local address, which is on every network. */
 static int gateway_check(const struct shm_port *port, const struct shm_address *gateway, uint8_t family,
                          struct shm_error *error)
 {
@@ -261,6 +263,7 @@ static bool port_has_address(const struct shm_config *config, const struct shm_a
     return false;
 }
 
+/* A listener on an address that no port has would wait for ever: better refused here. */
 static int listener_check(const struct shm_config *config, const struct shm_listener *listener, struct shm_error *error)
 {
     if (!text_valid(listener->name, sizeof listener->name))

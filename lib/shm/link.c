@@ -169,6 +169,7 @@ static void close_all(const struct received *received)
         close(received->descriptors[i]);
 }
 
+/* All descriptors that came are taken, also unexpected ones: what is not taken could not be closed. */
 static void collect_descriptors(struct msghdr *message, struct received *received)
 {
     for (struct cmsghdr *control = CMSG_FIRSTHDR(message); control; control = CMSG_NXTHDR(message, control)) {
@@ -200,6 +201,7 @@ static uint32_t payload_size(uint32_t type)
     }
 }
 
+/* The build id is printed: nothing in it may play with a terminal. */
 static int hello_check(struct link_hello *hello, struct shm_error *error)
 {
     hello->build_id[LINK_BUILD_ID_SIZE - 1] = '\0';

@@ -42,6 +42,7 @@ static bool text_take(char *to, size_t size, const char *from, bool is_name)
     return true;
 }
 
+/* Names are looked up by readers for years: two of one name would be a riddle. Start-up only, so a linear search. */
 static bool taken(const struct stats_builder *builder, const struct stats_record *record)
 {
     for (uint32_t i = 0; i < builder->count; i++)
@@ -97,6 +98,7 @@ int stats_builder_add(struct stats_builder *builder, enum stats_scope scope, con
     return offset;
 }
 
+/* The order of the parts is the picture in stats/stats.h; each block starts on a cache line of its own. */
 static int create_segment(const struct stats_builder *builder, uint32_t workers, struct stats_segment *segment,
                           struct shm_error *error)
 {

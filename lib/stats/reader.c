@@ -63,6 +63,7 @@ static int record_check(const struct stats_record *record, const struct stats_he
     return 0;
 }
 
+/* Each record is copied first and checked in the copy: the writer may change it at any moment. */
 static int copy_entries(struct stats_reader *reader, struct shm_error *error)
 {
     const struct stats_record *records =
@@ -182,6 +183,7 @@ static uint64_t *values_of(const struct stats_reader *reader, uint32_t index)
     return reader->values + (size_t)index * reader->header.words[0];
 }
 
+/* Copied into scratch memory first, so that a block that never settles keeps its former values. */
 static bool refresh_block(struct stats_reader *reader, uint32_t index)
 {
     uint32_t words = reader->header.words[index == reader->header.workers];

@@ -45,6 +45,7 @@ const char *format_permille(uint64_t value, char *text, size_t size)
     return text;
 }
 
+/* Two units are as precise as a person reads. */
 const char *format_duration(uint64_t seconds, char *text, size_t size)
 {
     if (seconds < 60)

@@ -80,6 +80,7 @@ enum exit_status session_send(struct session *session, const json_t *request)
 }
 
 /* Read more into the buffer. False with `error` set when nothing more comes. */
+/* Lines that were handed out make room first, so the buffer grows only for a line that does not fit. */
 static int read_more(struct session *session)
 {
     if (session->taken > 0) {

@@ -42,6 +42,7 @@ static size_t total_width(const struct table *table, size_t columns)
     return total;
 }
 
+/* First cut what may be cut, then leave columns away from the right: the views put what matters most on the left. */
 static void fit(struct table *table)
 {
     table->shown = table->column_count;

@@ -128,6 +128,7 @@ static void complain(const char *word, int depth, const char *first, bool ambigu
 }
 
 /* The full name that `word` means at this depth below `first`; NULL with a message. */
+/* An exact word wins over the beginnings it also is. */
 static const char *resolve(const char *word, int depth, const char *first)
 {
     const char *best = NULL;
@@ -301,6 +302,7 @@ static void print_vertical(const struct printer *printer, const json_t *record)
                view_cell(&printer->view->columns[i], record, text, sizeof text));
 }
 
+/* One set of cells is enough: the table copies what it keeps. */
 static void print_table_row(struct printer *printer, const json_t *record)
 {
     static char cells[TABLE_COLUMNS_MAX][CELL];
@@ -462,6 +464,7 @@ static enum exit_status run_kick(const struct verb *verb, const char *argument, 
 }
 
 /* Ask once whether the dataplane runs. EXIT_OK: it does; else the session's error says what is missing. */
+/* Every way in which this can fail may be over in a moment, so each is a text to show at the end, not an end. */
 static enum exit_status ask_ready(struct session *session, const struct options *options)
 {
     char text[CELL] = "";
