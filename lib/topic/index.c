@@ -447,7 +447,8 @@ void topic_index_remove(struct topic_index *index, struct topic_entry *entry)
 
 uint32_t topic_index_retire_max(const struct topic_index *index)
 {
-    return 1 + TOPIC_LEVELS_MAX * (1 + TOPIC_TABLE_RETIRE_MAX);
+    /* An add that fails at the last level: each level's insertion, each level's removal, each level's node. */
+    return 1 + TOPIC_LEVELS_MAX * (1 + TOPIC_TABLE_RETIRE_MAX + 1);
 }
 
 /* ---- matching ---- */

@@ -93,7 +93,7 @@ enum topic_status topic_name_set(struct topic_name *name, const struct topic_see
     name->starts[0] = 0;
     for (size_t i = 0; i < length; i++) {
         char c = text[i];
-        /* REQ MQTT-5 [MQTT-4.7.1-1]: no wildcards in a topic name [test: topic/name_rules] */
+        /* REQ MQTT-5 [MQTT-4.7.0-1]: no wildcards in a topic name [test: topic/name_rules] */
         /* REQ MQTT-5 [MQTT-4.7.3-2]: no null character in names and filters [test: topic/name_rules] */
         if (c == '+' || c == '#' || c == '\0') {
             return TOPIC_INVALID;

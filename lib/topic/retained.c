@@ -370,7 +370,7 @@ bool topic_retained_walk_next(struct topic_retained_walk *walk, uint32_t budget,
             walk_leave(walk);
             continue;
         }
-        /* REQ MQTT-5 [MQTT-3.3.1-9]: each matching retained message is sent [test: topic/retained_walk_under_change] */
+        /* REQ MQTT-5 [MQTT-3.3.1-9]: each matching retained message is sent [test: retained/walk_under_change] */
         bool matches = walk->depth == walk->levels || (walk->depth > walk->levels && walk->subtree);
         if (matches && walk->node->message != NULL && !deliver(arg, walk->node->message)) {
             return walk->node != NULL;
