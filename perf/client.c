@@ -1,3 +1,4 @@
+/* The MQTT client of the load generator: one connection from CONNECT on, packets decoded in place. */
 #include "perf/client.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* Percentiles of the histogram, and adding up those of several threads. */
 #include "perf/histogram.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* Publishers and subscribers: who talks to whom, when a message may go, and the check of each that arrives. */
 #include "perf/load.h"
 
 #include <math.h>

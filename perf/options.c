@@ -1,3 +1,4 @@
+/* The command line: options, scenarios and their presets, addresses. Everything wrong ends the program here. */
 #include "perf/options.h"
 
 #include <getopt.h>

@@ -1,3 +1,4 @@
+/* CPU time and memory of processes, out of /proc. */
 #include "perf/process.h"
 
 #include <stdio.h>

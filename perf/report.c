@@ -1,3 +1,4 @@
+/* Results as text and as JSON. */
 #include "perf/report.h"
 
 #include <math.h>

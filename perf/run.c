@@ -1,3 +1,4 @@
+/* Threads and phases of one scenario, and the figures that are taken between them. */
 #include "perf/run.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* The codec's functions behind one interface, chosen by the type of the packet. */
 #include "tests/unit/mqtt/any_packet.h"
 
 static enum mqtt_error body_decode(enum mqtt_version version, enum mqtt_sender sender, const struct mqtt_header *header,

@@ -1,3 +1,4 @@
+/* Reads the notation of packets, and places bytes in front of memory that cannot be touched. */
 #include "tests/unit/mqtt/notation.h"
 
 #include <ctype.h>
