@@ -504,8 +504,7 @@ static bool match_wildcards(const struct topic_index *index, struct topic_name *
     while (depth > 0) {
         struct match_step step = stack[--depth];
         const struct topic_node *node = step.node;
-        /* REQ MQTT-5 [MQTT-4.7.2-1]: no leading wildcard matches a topic that begins with '$' [test: topic/match_table]
-         */
+        /* REQ MQTT-5 [MQTT-4.7.2-1]: a leading wildcard does not match '$' topics [test: topic/match_table] */
         bool wildcards = step.level > 0 || name->text[0] != '$';
         matches->visited++;
         if (wildcards) {

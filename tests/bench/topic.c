@@ -164,6 +164,9 @@ static double match_time(struct router *router, unsigned spread, enum how how, u
     enum { STRIDE = 48 };
     char *texts = malloc((size_t)rounds * STRIDE);
     uint8_t *lengths = malloc(rounds);
+    if (texts == NULL || lengths == NULL) {
+        exit(1);
+    }
     struct topic_name name;
     struct topic_matches filters, groups;
     struct topic_shared_result result;
