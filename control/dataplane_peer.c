@@ -229,9 +229,9 @@ static int take_hello(struct dataplane_peer *peer, const struct link_hello *hell
         if (peer->logged[0] == '\0')
             log_line("dataplane (process %u): connected, configuration sent", peer->info.pid);
     } else {
-        log_line("dataplane (process %u): connected, it is %s with %s configuration", peer->info.pid,
+        log_line("dataplane (process %u): connected, it is %s already%s", peer->info.pid,
                  hello->state == LINK_STATE_RUNNING ? "running" : "starting",
-                 peer->info.same_config ? "this" : "ANOTHER; restart it to apply this one");
+                 peer->info.same_config ? "" : ", with another configuration: restart it to apply this one");
     }
     /* One that failed keeps saying why until it works. */
     if (peer->logged[0] == '\0')
