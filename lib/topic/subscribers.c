@@ -358,9 +358,7 @@ struct topic_subscribe_result topic_subscribe(struct topic_subscribers *table, s
     bool is_shared = filter->group_length > 0;
     void *owner = owner_find(table, filter);
     if (owner != NULL && (result.subscription = subscription_find(session, owner, is_shared)) != NULL) {
-        /* REQ MQTT-5 [MQTT-3.8.4-3]: a subscription to the same filter is replaced [test:
-         * subscribers/resubscribe_replaces]
-         */
+        /* REQ MQTT-5 [MQTT-3.8.4-3]: the same filter replaces [test: subscribers/resubscribe_replaces] */
         struct topic_subscription *subscription = result.subscription;
         subscription->identifier = identifier & 0x0fffffffu;
         members_at(subscription_members(subscription))[subscription->position].packed =
