@@ -50,6 +50,7 @@ static const struct view_column runtime_columns[] = {
     {"LOOP P50", "loop-p50-ns", VIEW_NANOSECONDS, false},
     {"P99", "loop-p99-ns", VIEW_NANOSECONDS, false},
     {"MAX", "loop-max-ns", VIEW_NANOSECONDS, false},
+    {"LAST", "last-iteration-us", VIEW_MICROSECONDS, false},
     {"CONNS", "connections", VIEW_COUNT, false},
     {"SESSIONS", "sessions", VIEW_COUNT, false},
     {"MSGS IN", "messages-in", VIEW_COUNT, false},
