@@ -70,6 +70,17 @@ static void become_ready(struct client *client)
 
 /* ---- Packets ---- */
 
+/* Why a broker refuses: reason codes in 5.0, return codes before. */
+static const char *refusal_text(enum mqtt_version version, uint8_t reason)
+{
+    static const char *const return_codes[] = {
+        "accepted",           "unacceptable protocol version", "identifier rejected",
+        "server unavailable", "bad user name or password",     "not authorized"};
+    if (version == MQTT_V5)
+        return mqtt_reason_text(reason);
+    return reason < sizeof(return_codes) / sizeof(return_codes[0]) ? return_codes[reason] : "unknown return code";
+}
+
 static const char *handle_connack(struct client *client, const struct mqtt_header *header, const uint8_t *body)
 {
     struct mqtt_connack connack;
@@ -79,7 +90,7 @@ static const char *handle_connack(struct client *client, const struct mqtt_heade
     if (client->state != CLIENT_CONNECTING)
         return "a CONNACK that nobody waits for";
     if (connack.reason != 0)
-        return client->context->version == MQTT_V5 ? mqtt_reason_text(connack.reason) : "the broker refuses (CONNACK)";
+        return refusal_text(client->context->version, connack.reason);
     client->receive_maximum = mqtt_property_is_present(&connack.properties, MQTT_PROPERTY_RECEIVE_MAXIMUM)
                                   ? connack.properties.receive_maximum
                                   : UINT16_MAX;

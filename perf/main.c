@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "perf/report.h"
+#include "perf/search.h"
 
 /* As many connections as the kernel lets us have. */
 static void raise_descriptor_limit(void)
@@ -40,8 +41,11 @@ int main(int argc, char **argv)
     raise_descriptor_limit();
     signal(SIGPIPE, SIG_IGN);
     for (uint32_t i = 0; i < options.scenarios; i++) {
-        const struct scenario *scenario = &options.scenario[i];
-        run_scenario(&options, scenario, &result);
+        struct scenario *scenario = &options.scenario[i];
+        if (options.p99_below > 0 && scenario->subscribers > 0)
+            search_rate(&options, scenario, options.p99_below, &result);
+        else
+            run_scenario(&options, scenario, &result);
         if (result.failure[0] != 0) {
             fprintf(stderr, "pollux-perf: %s on %s: %s\n", scenario->name, options.target, result.failure);
             return EXIT_FAILURE;

@@ -45,6 +45,7 @@ static const char help[] =
     "  -i, --id PREFIX         client identifiers: PREFIX and a number (perf-PID-)\n"
     "  -r, --rate N            open loop: N messages a second, of all publishers together\n"
     "  -I, --interval MS       open loop: a message every MS milliseconds from each publisher\n"
+    "  --p99-below US          search the highest rate with p99 at most US microseconds\n"
     "  -w, --window N          closed loop: N undelivered messages for each publisher\n"
     "  -T, --threads N         (1)\n"
     "  --source ADDRESS,...    connect from these local addresses in turn (28,000 connections each)\n"
@@ -60,6 +61,7 @@ static const char help[] =
     "  pollux-perf -h 198.18.0.1                        how much 50 pairs get through\n"
     "  pollux-perf rtt fanout-1000 qos1 --json          three scenarios, for a script\n"
     "  pollux-perf fanin-1k -r 50000 -d 30              latency at 50,000 messages a second\n"
+    "  pollux-perf fanin-1k --p99-below 1000            the highest rate with p99 below 1 ms\n"
     "  pollux-perf p2p-10 -q 2 -V 5 -s 1024 -T 2\n"
     "  pollux-perf idle-20k --broker-pid $(pidof mosquitto)\n"
     "\n"
@@ -243,7 +245,7 @@ struct overrides {
     double rate, interval;
 };
 
-enum { LONG_HELP = 256, PUBLISHERS_, SUBSCRIBERS_, BROKER_PID, SOURCE, KEEP_ALIVE, WARM_UP, JSON, QUIET };
+enum { LONG_HELP = 256, PUBLISHERS_, SUBSCRIBERS_, BROKER_PID, SOURCE, KEEP_ALIVE, WARM_UP, P99_BELOW, JSON, QUIET };
 
 static const struct option long_options[] = {
     {"host", required_argument, NULL, 'h'},
@@ -267,6 +269,7 @@ static const struct option long_options[] = {
     {"keep-alive", required_argument, NULL, KEEP_ALIVE},
     {"duration", required_argument, NULL, 'd'},
     {"warm-up", required_argument, NULL, WARM_UP},
+    {"p99-below", required_argument, NULL, P99_BELOW},
     {"json", no_argument, NULL, JSON},
     {"quiet", no_argument, NULL, QUIET},
     {"help", no_argument, NULL, LONG_HELP},
@@ -342,6 +345,9 @@ static void parse_option(struct options *options, struct overrides *overrides, i
         break;
     case WARM_UP:
         options->warmup = parse_seconds(optarg);
+        break;
+    case P99_BELOW:
+        options->p99_below = parse_positive(optarg);
         break;
     case KEEP_ALIVE:
         options->keep_alive = (uint16_t)parse_count(optarg, 1000);

@@ -49,8 +49,9 @@ struct options {
     const char *password;
     uint16_t keep_alive; /* seconds */
     uint32_t threads;
-    double duration; /* seconds, warm-up not included */
-    double warmup;   /* seconds */
+    double duration;  /* seconds, warm-up not included */
+    double warmup;    /* seconds */
+    double p99_below; /* us; 0: no search for the highest rate */
     bool json;
     bool quiet;
     struct process_list broker;

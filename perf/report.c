@@ -117,6 +117,7 @@ void report_json(const struct options *options, const struct scenario *scenario,
     json_number("broker_cpu", result->broker_cpu, 3);
     json_number("generator_busy", result->generator_busy, 3);
     json_number("bytes_per_connection", scenario->pattern == PATTERN_IDLE ? result->bytes_per_connection : NAN, 0);
+    json_number("rate", scenario->rate > 0 ? scenario->rate : NAN, 1);
     printf(",\"sent\":%llu,\"delivered\":%llu}\n", (unsigned long long)result->sent,
            (unsigned long long)result->delivered);
 }

@@ -109,6 +109,15 @@ class Counts(unittest.TestCase):
         self.check_intact(result)
         self.assertAlmostEqual(result["sent_per_s"], 500, delta=25)
 
+    def test_search_finds_a_rate_that_holds(self):
+        result, = self.run_perf("p2p-2", "--p99-below", "100000", "-d", "0.3", "--warm-up", "0.1")
+        self.assertLessEqual(result["p99_us"], 100000)
+        self.assertGreater(result["rate"], 100)
+        self.assertGreaterEqual(result["sent_per_s"], 0.98 * result["rate"])
+        done = perf(self.broker, "p2p-2", "--p99-below", "1", "-d", "0.1", "--warm-up", "0.05")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("no rate was found", done.stderr)
+
     def test_mosquitto_sub_counts_the_same(self):
         command = ["mosquitto_sub", "-h", "127.0.0.1", "-p", self.broker.port, "-t", "counted/#", "-F", "%t"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as counter:
