@@ -144,6 +144,14 @@ void tcp_input_connection(struct tcp_connection *c, struct tcp_input *in);
 void tcp_input_options(struct net_stack *stack, struct tcp_input *in);
 bool tcp_challenge_allowed(struct net_stack *stack);
 
+/* What can be offered at most: without window scaling 64 KiB, whatever the buffer. */
+static inline uint32_t tcp_receive_limit(const struct tcp_connection *c)
+{
+    uint32_t buffer = c->stack->config.receive_buffer, limit = 65535u << c->receive_scale;
+
+    return buffer < limit ? buffer : limit;
+}
+
 /* tcp_receive.c */
 bool tcp_receive_payload(struct tcp_connection *c,
                          struct tcp_input *in);        /* takes the mbuf; true: FIN is next in order */

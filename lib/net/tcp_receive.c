@@ -12,7 +12,7 @@
  */
 static uint32_t window_bytes(struct tcp_connection *c)
 {
-    uint32_t buffer = c->stack->config.receive_buffer;
+    uint32_t buffer = tcp_receive_limit(c);
     uint32_t space = c->readable < buffer ? buffer - c->readable : 0;
     uint32_t candidate = c->receive_next + space;
     uint32_t threshold = c->receive_mss < buffer / 2 ? c->receive_mss : buffer / 2;

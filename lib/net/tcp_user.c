@@ -206,7 +206,7 @@ uint32_t tcp_copy(const struct tcp_connection *c, uint32_t offset, void *to, uin
 /* The window the peer knows is small and may grow by much: tell, or it waits (RFC 9293 section 3.8.6.2.2). */
 static void window_update_maybe(struct tcp_connection *c)
 {
-    uint32_t buffer = c->stack->config.receive_buffer, known = c->receive_edge - c->receive_next;
+    uint32_t buffer = tcp_receive_limit(c), known = c->receive_edge - c->receive_next;
     uint32_t grown = buffer - c->readable - known,
              worth = 2u * c->receive_mss < buffer / 2 ? 2u * c->receive_mss : buffer / 2;
 

@@ -1,0 +1,1245 @@
+/*
+ * Packet scripts: the segments that mature stacks got wrong lately, and RFC 9293 / 5961 / 7323 case by case, in virtual
+ * time.
+ *
+ *     script_test [NAME...]
+ */
+#include "tests/sim/script.h"
+
+#include <rte_mbuf.h>
+
+#include <stdio.h>
+#include <string.h>
+
+static void peer_with(struct script *s, bool sack, bool timestamps)
+{
+    s->peer.sack_permitted = sack;
+    s->peer.has_timestamp = timestamps;
+}
+
+static void app_send(struct script *s, uint32_t length)
+{
+    static const uint8_t bytes[100000];
+
+    tcp_send(s->connection, bytes, length);
+    script_turn(s);
+}
+
+/* Skip repetitions of what was seen; each must be the same bytes. */
+static void drain(struct script *s, uint32_t sequence, uint32_t length)
+{
+    struct script_segment *out;
+
+    while ((out = script_next(s)) != NULL)
+        CHECK(s, out->sequence == sequence && out->length == length);
+}
+
+/* ---- Opening. */
+
+static void passive_open_and_data_in_third_step(struct script *s)
+{
+    script_listen(s);
+    script_send(s, S, 0, 0, 65535, 0);
+    EXPECT(s, S | A, 0, 1, 0);
+    script_send(s, A | P, 1, 1, 65535, 10); /* first data coalesced with the handshake's ACK */
+    CHECK(s, s->accepted && s->consumed == 10);
+    EXPECT(s, A, 1, 11, 0);
+}
+
+static void active_open(struct script *s)
+{
+    struct net_address any = NET_ADDRESS_ANY, peer = s->config.interfaces[0].addresses[0].address;
+
+    script_listen(s);
+    peer.bytes[15] = 2;
+    s->connection = tcp_connect(s->stack, &any, 0, &peer, 4000, s);
+    script_turn(s);
+    struct script_segment *syn = script_next(s);
+    CHECK(s, syn && syn->flags == S && syn->options.mss == 1460 && syn->options.has_timestamp &&
+                 syn->options.sack_permitted);
+    CHECK(s, syn && syn->options.has_scale && syn->window == 65535);
+    script_send(s, S | A, 0, 1, 65535, 0);
+    EXPECT(s, A, 1, 1, 0);
+    CHECK(s, s->connected);
+    CHECK(s, tcp_user(s->connection) == s);
+}
+
+static void active_open_syn_is_repeated_then_given_up(struct script *s)
+{
+    struct net_address any = NET_ADDRESS_ANY, peer = s->config.interfaces[0].addresses[0].address;
+
+    s->config.syn_retries = 3;
+    script_listen(s);
+    peer.bytes[15] = 2;
+    s->connection = tcp_connect(s->stack, &any, 0, &peer, 4000, s);
+    script_wait(s, 1100000);
+    EXPECT(s, S, 0, 0, 0);
+    EXPECT(s, S, 0, 0, 0);
+    script_wait(s, 30000000);
+    EXPECT(s, S, 0, 0, 0);
+    EXPECT(s, S, 0, 0, 0);
+    EXPECT_NOTHING(s);
+    CHECK(s, s->closed && s->reason == TCP_CLOSE_CONNECT_TIMEOUT);
+}
+
+static void rst_in_syn_sent(struct script *s)
+{
+    struct net_address any = NET_ADDRESS_ANY, peer = s->config.interfaces[0].addresses[0].address;
+
+    script_listen(s);
+    peer.bytes[15] = 2;
+    s->connection = tcp_connect(s->stack, &any, 0, &peer, 4000, s);
+    script_turn(s);
+    EXPECT(s, S, 0, 0, 0);
+    script_send(s, R, 0, 0, 0, 0); /* without ACK: anyone could have sent it */
+    CHECK(s, !s->closed);
+    script_send(s, R | A, 0, 7, 0, 0); /* acknowledges what was not sent */
+    CHECK(s, !s->closed);
+    script_send(s, R | A, 0, 1, 0, 0);
+    CHECK(s, s->closed && s->reason == TCP_CLOSE_REFUSED);
+}
+
+static void bad_ack_in_syn_sent_is_reset(struct script *s)
+{
+    struct net_address any = NET_ADDRESS_ANY, peer = s->config.interfaces[0].addresses[0].address;
+
+    script_listen(s);
+    peer.bytes[15] = 2;
+    s->connection = tcp_connect(s->stack, &any, 0, &peer, 4000, s);
+    script_turn(s);
+    EXPECT(s, S, 0, 0, 0);
+    script_send(s, A, 5, 77, 1000, 0); /* the peer rebooted, the old connection is half-open there */
+    EXPECT(s, R, 77, 0, 0);
+    CHECK(s, !s->closed);
+}
+
+static void simultaneous_open(struct script *s)
+{
+    struct net_address any = NET_ADDRESS_ANY, peer = s->config.interfaces[0].addresses[0].address;
+
+    script_listen(s);
+    peer.bytes[15] = 2;
+    s->connection = tcp_connect(s->stack, &any, 0, &peer, 4000, s);
+    script_turn(s);
+    EXPECT(s, S, 0, 0, 0);
+    script_send(s, S, 0, 0, 65535, 0);
+    EXPECT(s, S | A, 0, 1, 0);
+    script_send(s, A, 1, 1, 65535, 0);
+    CHECK(s, s->connected);
+    app_send(s, 5);
+    EXPECT(s, A | P, 1, 1, 5);
+}
+
+static void syn_window_not_scaled(struct script *s)
+{
+    s->peer.has_scale = true;
+    s->peer.scale = 7;
+    s->config.receive_buffer = 1024 * 1024;
+    script_listen(s);
+    script_send(s, S, 0, 0, 500, 0);
+    struct script_segment *out = script_next(s);
+    CHECK(s, out && out->window == 65535 && out->options.has_scale && out->options.scale > 0);
+    script_send(s, A, 1, 1, 4, 0); /* 512 bytes */
+    app_send(s, 3000);
+    EXPECT(s, A, 1, 1, 512);
+}
+
+static void no_mss_option(struct script *s)
+{
+    s->peer.mss = 0;
+    script_establish(s);
+    app_send(s, 1000);
+    EXPECT(s, A, 1, 1, 536);
+    EXPECT(s, A, 537, 1, 464);
+}
+
+static void syn_ack_is_repeated(struct script *s)
+{
+    script_listen(s);
+    script_send(s, S, 0, 0, 65535, 0);
+    EXPECT(s, S | A, 0, 1, 0);
+    script_wait(s, 1100000);
+    EXPECT(s, S | A, 0, 1, 0);
+    script_send(s, S, 0, 0, 65535, 0); /* the same SYN again */
+    EXPECT(s, S | A, 0, 1, 0);
+    script_wait(s, 200000000);
+    struct net_census census;
+    net_census(s->stack, &census);
+    CHECK(s, census.half_open == 0);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_syn_timeouts) == 1);
+}
+
+static void rst_ends_half_open(struct script *s)
+{
+    script_listen(s);
+    script_send(s, S, 0, 0, 65535, 0);
+    EXPECT(s, S | A, 0, 1, 0);
+    script_send(s, R, 2, 0, 0, 0);
+    struct net_census census;
+    net_census(s->stack, &census);
+    CHECK(s, census.half_open == 1); /* not exact */
+    script_send(s, R, 1, 0, 0, 0);
+    net_census(s->stack, &census);
+    CHECK(s, census.half_open == 0);
+}
+
+static void out_of_order_data_in_syn_received(struct script *s)
+{
+    script_listen(s);
+    script_send(s, S, 0, 0, 65535, 0);
+    EXPECT(s, S | A, 0, 1, 0);
+    script_send(s, A | P, 101, 1, 65535, 50); /* the third step and the first segment are lost */
+    CHECK(s, s->accepted);
+    EXPECT(s, A, 1, 1, 0);
+    script_send(s, A | P, 1, 1, 65535, 100);
+    CHECK(s, s->consumed == 150);
+    EXPECT(s, A, 1, 151, 0);
+}
+
+static void listen_table(struct script *s)
+{
+    script_listen(s);
+    s->our_initial = 0;
+    script_send(s, A, 1, 77, 0, 0); /* ACK: RST with its acknowledgement as sequence */
+    EXPECT(s, R, 77, 0, 0);
+    script_send(s, R, 1, 0, 0, 0);
+    EXPECT_NOTHING(s);
+    script_send(s, S | F, 0, 0, 0, 0);
+    EXPECT_NOTHING(s);
+    s->our_port = 99; /* nobody listens */
+    script_send(s, S, 0, 0, 0, 0);
+    EXPECT(s, R | A, 0, 1, 0);
+}
+
+static void backlog_full_without_cookies(struct script *s)
+{
+    s->config.max_half_open = 1;
+    s->config.syn_cookies = NET_SYN_COOKIES_NEVER;
+    script_listen(s);
+    script_send(s, S, 0, 0, 65535, 0);
+    EXPECT(s, S | A, 0, 1, 0);
+    s->our_port = 1883;
+    script_send(s, S, 0, 0, 65535, 0); /* the same flow: not a new one */
+    EXPECT(s, S | A, 0, 1, 0);
+    CHECK(s, script_counter(s, NET_COUNTER_drop_syn_backlog_full) == 0);
+}
+
+static void syn_cookie_keeps_options(struct script *s)
+{
+    struct tcp_info info;
+
+    peer_with(s, true, true);
+    s->peer.has_scale = true;
+    s->peer.scale = 5;
+    s->peer.mss = 1400;
+    s->config.syn_cookies = NET_SYN_COOKIES_ALWAYS;
+    script_listen(s);
+    script_send(s, S, 0, 0, 65535, 0);
+    EXPECT(s, S | A, 0, 1, 0);
+    struct net_census census;
+    net_census(s->stack, &census);
+    CHECK(s, census.half_open == 0);
+    script_send(s, A | P, 1, 1, 1000, 3);
+    CHECK(s, s->accepted && s->consumed == 3);
+    if (!s->connection)
+        return;
+    tcp_info(s->connection, &info);
+    CHECK(s, info.sack && info.timestamps && info.mss == 1400 - 12 && info.send_window == 32000);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_syn_cookies_accepted) == 1);
+}
+
+static void forged_cookie_is_refused(struct script *s)
+{
+    s->config.syn_cookies = NET_SYN_COOKIES_ALWAYS;
+    script_listen(s);
+    script_send(s, S, 0, 0, 65535, 0);
+    EXPECT(s, S | A, 0, 1, 0);
+    script_send(s, A, 1, 1 + 8, 1000, 0);
+    CHECK(s, !s->accepted);
+    CHECK(s, script_counter(s, NET_COUNTER_drop_syn_cookie_bad) == 1);
+}
+
+/* ---- Data and acknowledgements. */
+
+static void delayed_ack(struct script *s)
+{
+    script_establish(s);
+    for (uint32_t i = 0; i < 8; i++) { /* quick ACKs at the start */
+        script_send(s, A | P, 1 + i, 1, 65535, 1);
+        EXPECT(s, A, 1, 2 + i, 0);
+    }
+    script_send(s, A | P, 9, 1, 65535, 1);
+    EXPECT_NOTHING(s);
+    script_wait(s, s->config.delayed_ack_us + 200);
+    EXPECT(s, A, 1, 10, 0);
+    EXPECT_NOTHING(s);
+}
+
+static void ack_every_second(struct script *s)
+{
+    uint32_t next = 1;
+
+    script_establish(s);
+    for (int i = 0; i < 8; i++, next += 1000) {
+        script_send(s, A, next, 1, 65535, 1000);
+        EXPECT(s, A, 1, next + 1000, 0);
+    }
+    script_send(s, A, next, 1, 65535, 1000);
+    EXPECT_NOTHING(s);
+    script_send(s, A, next + 1000, 1, 65535, 1000);
+    EXPECT(s, A, 1, next + 2000, 0);
+    EXPECT_NOTHING(s);
+}
+
+static void ack_rides_on_data(struct script *s)
+{
+    script_establish(s);
+    static const uint8_t bytes[10];
+    s->consume = true;
+    script_send(s, A | P, 1, 1, 65535, 1);
+    EXPECT(s, A, 1, 2, 0);
+    for (int i = 0; i < 7; i++) {
+        script_send(s, A | P, 2 + (uint32_t)i, 1, 65535, 1);
+        EXPECT(s, A, 1, 3 + i, 0);
+    }
+    script_send(s, A | P, 9, 1, 65535, 1);
+    tcp_send(s->connection, bytes, 10);
+    script_turn(s);
+    EXPECT(s, A, 1, 10, 10);
+    script_wait(s, 50000);
+    EXPECT_NOTHING(s);
+}
+
+static void push_on_last(struct script *s)
+{
+    script_establish(s);
+    app_send(s, 2500);
+    struct script_segment *out[3] = {script_next(s), script_next(s), script_next(s)};
+    CHECK(s, out[0] && out[1] && out[2]);
+    CHECK(s, out[2] && !(out[0]->flags & P) && !(out[1]->flags & P) && (out[2]->flags & P));
+}
+
+static void out_of_order_acked(struct script *s)
+{
+    peer_with(s, true, false);
+    script_establish(s);
+    script_send(s, A, 101, 1, 65535, 100);
+    struct script_segment *out = script_next(s);
+    CHECK(s, out && out->ack == 1 && out->options.sack_count == 1);
+    CHECK(s, out && out->options.sack[0].start == s->peer_initial + 101 &&
+                 out->options.sack[0].end == s->peer_initial + 201);
+    script_send(s, A, 1, 1, 65535, 100);
+    EXPECT(s, A, 1, 201, 0);
+    CHECK(s, s->consumed == 200 && s->last_byte == 200);
+}
+
+static void sack_most_recent_first(struct script *s)
+{
+    peer_with(s, true, false);
+    script_establish(s);
+    script_send(s, A, 101, 1, 65535, 10);
+    script_next(s);
+    script_send(s, A, 301, 1, 65535, 10);
+    script_next(s);
+    script_send(s, A, 201, 1, 65535, 10);
+    struct script_segment *out = script_next(s);
+    CHECK(s, out && out->options.sack_count == 3 && out->options.sack[0].start == s->peer_initial + 201);
+}
+
+static void duplicate_is_reported(struct script *s)
+{
+    peer_with(s, true, false);
+    script_establish(s);
+    script_send(s, A, 1, 1, 65535, 100);
+    script_next(s);
+    script_send(s, A, 1, 1, 65535, 100);
+    struct script_segment *out = script_next(s);
+    CHECK(s,
+          out && out->ack == 101 && out->options.sack_count == 1 && out->options.sack[0].start == s->peer_initial + 1);
+    CHECK(s, s->consumed == 100);
+}
+
+static void overlapping_segments(struct script *s)
+{
+    script_establish(s);
+    script_send(s, A, 21, 1, 65535, 20); /* 21..40 */
+    script_send(s, A, 61, 1, 65535, 20); /* 61..80 */
+    script_send(s, A, 11, 1, 65535, 60); /* 11..70: covers the first, overlaps the second */
+    script_send(s, A, 75, 1, 65535, 16); /* 75..90 */
+    script_send(s, A, 1, 1, 65535, 15);  /* 1..15: fills, overlapping */
+    CHECK(s, s->consumed == 90 && s->last_byte == 90);
+}
+
+static void bad_checksum(struct script *s)
+{
+    uint8_t frame[60] = {2,  0, 0, 0, 0, 1,  2, 0, 0, 0,   0,  2, 8, 0,   0x45, 0, 0,
+                         40, 0, 0, 0, 0, 64, 6, 0, 0, 198, 18, 0, 2, 198, 18,   0, 1};
+
+    script_listen(s);
+    script_frame(s, frame, sizeof frame);
+    CHECK(s, script_counter(s, NET_COUNTER_drop_ip4_checksum) == 1);
+    frame[24] = 0xea; /* a good IP checksum, TCP without a header */
+    frame[25] = 0xa0;
+    script_frame(s, frame, sizeof frame);
+    CHECK(s, script_counter(s, NET_COUNTER_drop_tcp_header) + script_counter(s, NET_COUNTER_drop_ip4_checksum) == 2);
+}
+
+static void option_underflow_is_survived(struct script *s)
+{
+    const uint8_t bad[8] = {1, 1, 8, 0, 0, 0, 0, 0};
+
+    script_establish(s);
+    script_send_options(s, A | P, 1, 1, 65535, 5, NULL, bad, sizeof bad);
+    CHECK(s, s->consumed == 5);
+    CHECK(s, script_counter(s, NET_COUNTER_drop_tcp_options) == 1);
+}
+
+/* ---- Windows. */
+
+static void zero_window(struct script *s)
+{
+    script_establish(s);
+    script_send(s, A, 1, 1, 0, 0);
+    app_send(s, 2000);
+    EXPECT_NOTHING(s);
+    script_wait(s, 1500000);
+    EXPECT(s, A, 1, 1, 1); /* one byte as probe */
+    drain(s, 1, 1);
+    script_send(s, A, 1, 1, 0, 0);
+    script_wait(s, 3000000);
+    EXPECT(s, A, 1, 1, 1);
+    drain(s, 1, 1);
+    script_send(s, A, 1, 1, 3000, 0); /* opens; the probe was refused */
+    EXPECT(s, A, 1, 1, 1);
+    EXPECT(s, A, 2, 1, 999);
+    EXPECT(s, A, 1001, 1, 1000);
+}
+
+static void zero_window_probe_accepted(struct script *s)
+{
+    script_establish(s);
+    script_send(s, A, 1, 1, 0, 0);
+    app_send(s, 500);
+    script_wait(s, 1500000);
+    EXPECT(s, A, 1, 1, 1);
+    drain(s, 1, 1);
+    script_send(s, A, 1, 2, 0, 0);
+    CHECK(s, s->connection != NULL);
+    script_send(s, A, 1, 2, 1000, 0);
+    EXPECT(s, A, 2, 1, 499);
+}
+
+static void zero_window_forever(struct script *s)
+{
+    script_establish(s);
+    script_send(s, A, 1, 1, 0, 0);
+    app_send(s, 500);
+    for (int i = 0; i < 600; i++) { /* two hours of a peer that answers and never opens */
+        script_wait(s, 12000000);
+        while (script_next(s))
+            script_send(s, A, 1, 1, 0, 0);
+    }
+    CHECK(s, s->connection != NULL && !s->closed);
+    script_send(s, A, 1, 1, 1000, 0);
+    while (s->out_count - s->out_first > 1)
+        script_next(s);
+    CHECK(s, s->out_count > s->out_first);
+}
+
+static void zero_window_and_silence_ends(struct script *s)
+{
+    script_establish(s);
+    script_send(s, A, 1, 1, 0, 0);
+    app_send(s, 500);
+    script_wait(s, 20 * 60 * 1000000ull);
+    CHECK(s, s->closed && s->reason == TCP_CLOSE_TIMEOUT);
+}
+
+static void window_below_one_segment(struct script *s)
+{
+    script_establish(s);
+    script_send(s, A, 1, 1, 300, 0); /* the most ever offered was 65535: far below half */
+    app_send(s, 2000);
+    EXPECT_NOTHING(s);
+    script_wait(s, 1500000); /* the override */
+    EXPECT(s, A, 1, 1, 300);
+    drain(s, 1, 300);
+    script_send(s, A, 1, 301, 300, 0);
+    script_wait(s, 1500000);
+    EXPECT(s, A, 301, 1, 300);
+}
+
+static void both_windows_zero(struct script *s)
+{
+    s->config.receive_buffer = 4096;
+    script_establish(s);
+    s->consume = false;
+    script_send(s, A, 1, 1, 65535, 1000);
+    script_send(s, A, 1001, 1, 65535, 1000);
+    script_send(s, A, 2001, 1, 65535, 1000);
+    script_send(s, A, 3001, 1, 0, 1096);
+    while (script_next(s))
+        ;
+    app_send(s, 500);
+    EXPECT_NOTHING(s);
+    script_wait(s, 1500000);
+    EXPECT(s, A, 1, 4097, 1);
+    drain(s, 1, 1);
+    script_send(s, A | P, 4097, 1, 0, 1); /* the peer's probe into our closed window */
+    struct script_segment *out = script_next(s);
+    CHECK(s, out && out->ack == 4097 && out->window == 0 && out->length == 0);
+    script_send(s, A | P, 4097, 1, 1000, 1); /* another one carries the window: it must be seen */
+    EXPECT(s, A, 1, 4097, 1);
+    EXPECT(s, A, 2, 4097, 499);
+}
+
+static void window_update_after_reading(struct script *s)
+{
+    s->config.receive_buffer = 4096;
+    script_establish(s);
+    s->consume = false;
+    for (uint32_t i = 0; i < 4; i++)
+        script_send(s, A, 1 + i * 1024, 1, 65535, 1024);
+    struct script_segment *out = NULL, *next;
+    while ((next = script_next(s)) != NULL)
+        out = next;
+    CHECK(s, out && out->ack == 4097 && out->window == 0);
+    tcp_consume(s->connection, 100); /* not worth telling */
+    script_turn(s);
+    EXPECT_NOTHING(s);
+    tcp_consume(s->connection, 3996);
+    script_turn(s);
+    out = script_next(s);
+    CHECK(s, out && out->ack == 4097 && out->window == 4096);
+}
+
+static void window_shrunk(struct script *s)
+{
+    script_establish(s);
+    app_send(s, 3000);
+    EXPECT(s, A, 1, 1, 1000);
+    EXPECT(s, A, 1001, 1, 1000);
+    EXPECT(s, A, 2001, 1, 1000);
+    script_send(s, A, 1, 1001, 500, 0); /* right edge back to 1500 */
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_window_shrunk) == 1);
+    script_send(s, A, 1, 3001, 65535, 0);
+    app_send(s, 10);
+    EXPECT(s, A, 3001, 1, 10);
+}
+
+static void data_beyond_window_is_refused(struct script *s)
+{
+    s->config.receive_buffer = 4096;
+    script_establish(s);
+    s->consume = false;
+    script_send(s, A, 1, 1, 65535, 1400);
+    script_send(s, A, 1401, 1, 65535, 1400);
+    script_send(s, A, 2801, 1, 65535, 1400); /* 104 bytes too many */
+    CHECK(s, tcp_readable_bytes(s->connection) == 4096);
+    script_send(s, A, 9001, 1, 65535, 10);
+    CHECK(s, tcp_readable_bytes(s->connection) == 4096);
+}
+
+/* ---- Loss. */
+
+static void fast_retransmit_without_sack(struct script *s)
+{
+    script_establish(s);
+    app_send(s, 5000);
+    for (int i = 0; i < 5; i++)
+        EXPECT(s, A, 1 + i * 1000, 1, 1000);
+    for (int i = 0; i < 3; i++)
+        script_send(s, A, 1, 1, 65535, 0);
+    EXPECT(s, A, 1, 1, 1000);
+    EXPECT_NOTHING(s);
+    script_send(s, A, 1, 2001, 65535, 0); /* partial: a second hole */
+    EXPECT(s, A, 2001, 1, 1000);
+    script_send(s, A, 1, 5001, 65535, 0);
+    EXPECT_NOTHING(s);
+}
+
+static void sack_two_holes_and_partial_ack(struct script *s)
+{
+    peer_with(s, true, false);
+    script_establish(s);
+    app_send(s, 8000);
+    for (int i = 0; i < 8; i++)
+        EXPECT(s, A, 1 + i * 1000, 1, 1000);
+    script_wait(s, 10000);
+    script_send_sack(s, 1, 65535, 1, (struct tcp_sack_block[]){{1001, 2001}});
+    script_send_sack(s, 1, 65535, 2, (struct tcp_sack_block[]){{3001, 5001}, {1001, 2001}});
+    script_send_sack(s, 1, 65535, 2, (struct tcp_sack_block[]){{3001, 8001}, {1001, 2001}});
+    EXPECT(s, A, 1, 1, 1000);
+    EXPECT(s, A, 2001, 1, 1000);
+    EXPECT_NOTHING(s);
+    script_send_sack(s, 2001, 65535, 1, (struct tcp_sack_block[]){{3001, 8001}});
+    EXPECT_NOTHING(s); /* the second is on its way: not again */
+    script_send(s, A, 1, 8001, 65535, 0);
+    struct tcp_info info;
+    tcp_info(s->connection, &info);
+    CHECK(s, !info.recovering && info.in_flight == 0);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_fast_recoveries) == 1);
+}
+
+static void loss_of_a_retransmission(struct script *s)
+{
+    peer_with(s, true, false);
+    script_establish(s);
+    app_send(s, 10000);
+    for (int i = 0; i < 10; i++)
+        EXPECT(s, A, 1 + i * 1000, 1, 1000);
+    script_wait(s, 10000);
+    script_send_sack(s, 1, 65535, 1, (struct tcp_sack_block[]){{1001, 5001}});
+    EXPECT(s, A, 1, 1, 1000); /* lost again */
+    app_send(s, 4000);
+    while (script_next(s))
+        ;
+    script_wait(s, 10000); /* what was sent after it is SACKed: RACK finds the retransmission lost */
+    script_send_sack(s, 1, 65535, 1, (struct tcp_sack_block[]){{1001, 11001}});
+    script_wait(s, 20000);
+    EXPECT(s, A, 1, 1, 1000);
+}
+
+static void loss_of_the_last_segment(struct script *s)
+{
+    peer_with(s, true, false);
+    script_establish(s);
+    script_wait(s, 1000);
+    app_send(s, 1000); /* a round-trip sample */
+    EXPECT(s, A, 1, 1, 1000);
+    script_wait(s, 20000);
+    script_send(s, A, 1, 1001, 65535, 0);
+    app_send(s, 3000);
+    for (int i = 0; i < 3; i++)
+        EXPECT(s, A, 1001 + i * 1000, 1, 1000);
+    script_wait(s, 20000);
+    script_send(s, A, 1, 3001, 65535, 0); /* the last one is lost: nothing will show it but a probe */
+    script_wait(s, 320000);
+    EXPECT(s, A, 3001, 1, 1000);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_loss_probes) + script_counter(s, NET_COUNTER_tcp_timeouts) == 1);
+}
+
+static void timeout_backs_off(struct script *s)
+{
+    script_establish(s);
+    app_send(s, 100);
+    struct script_segment *out = script_next(s);
+    uint64_t last = out->at, gap, before = 0;
+    for (int i = 0; i < 4; i++) {
+        script_wait(s, 9000000);
+        while ((out = script_next(s)) != NULL) {
+            gap = out->at - last;
+            last = out->at;
+            CHECK(s, out->sequence == 1 && out->length == 100);
+            CHECK(s, before == 0 || (gap > before * 19 / 10 && gap < before * 21 / 10));
+            before = gap;
+        }
+    }
+    CHECK(s, before > 3000000);
+}
+
+static void ssthresh_once(struct script *s)
+{
+    struct tcp_info info;
+
+    script_establish(s);
+    app_send(s, 10000);
+    script_wait(s, 10000000); /* several timeouts for one loss */
+    tcp_info(s->connection, &info);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_timeouts) >= 3);
+    CHECK(s, info.slow_start_threshold >= 5000 && info.congestion_window == 1000);
+}
+
+static void cwnd_not_limited(struct script *s)
+{
+    struct tcp_info before, after;
+
+    script_establish(s);
+    tcp_info(s->connection, &before);
+    for (uint32_t i = 0; i < 50; i++) {
+        app_send(s, 10);
+        script_wait(s, 1000);
+        script_send(s, A, 1, 1 + (i + 1) * 10, 65535, 0);
+    }
+    tcp_info(s->connection, &after);
+    CHECK(s, after.congestion_window == before.congestion_window);
+}
+
+static void spurious_timeout_is_undone(struct script *s)
+{
+    struct tcp_info before, after;
+
+    peer_with(s, false, true);
+    script_establish(s);
+    script_wait(s, 5000);
+    tcp_info(s->connection, &before);
+    uint32_t echo = 0;
+    app_send(s, 3000);
+    echo = s->timestamp_echo;
+    script_wait(s, 1500000); /* the path stalls; we send again */
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_timeouts) >= 1);
+    s->timestamp_echo = echo; /* the original's ACK comes at last */
+    script_send(s, A, 1, 3001, 65535, 0);
+    tcp_info(s->connection, &after);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_undone) == 1);
+    CHECK(s, after.congestion_window >= before.congestion_window);
+}
+
+static void user_timeout(struct script *s)
+{
+    s->config.user_timeout_us = 10 * 1000000;
+    script_establish(s);
+    app_send(s, 100);
+    script_wait(s, 60000000);
+    CHECK(s, s->closed && s->reason == TCP_CLOSE_TIMEOUT);
+}
+
+static void transmit_full_is_recovered(struct script *s)
+{
+    script_establish(s);
+    s->transmit_full = true;
+    app_send(s, 100);
+    EXPECT_NOTHING(s);
+    s->transmit_full = false;
+    script_wait(s, 2000000);
+    EXPECT(s, A, 1, 1, 100);
+    CHECK(s, script_counter(s, NET_COUNTER_drop_transmit_full) > 0);
+}
+
+/* ---- RFC 5961, 7323. */
+
+static void rst_in_window_challenged(struct script *s)
+{
+    script_establish(s);
+    script_send(s, R, 5, 0, 0, 0);
+    EXPECT(s, A, 1, 1, 0);
+    CHECK(s, !s->closed);
+    script_send(s, R, 100000, 0, 0, 0); /* out of the window: silence */
+    EXPECT_NOTHING(s);
+    script_send(s, R, 1, 0, 0, 0);
+    CHECK(s, s->closed && s->reason == TCP_CLOSE_RESET);
+}
+
+static void syn_in_established_challenged(struct script *s)
+{
+    script_establish(s);
+    script_send(s, S, 1, 0, 65535, 0);
+    EXPECT(s, A, 1, 1, 0);
+    script_send(s, S, 0x70000000, 0, 65535, 0); /* a peer that rebooted: the challenge makes it reset us */
+    EXPECT(s, A, 1, 1, 0);
+    script_send(s, R, 1, 0, 0, 0);
+    CHECK(s, s->closed);
+}
+
+static void challenge_budget(struct script *s)
+{
+    s->config.challenge_acks = 5;
+    script_establish(s);
+    for (int i = 0; i < 20; i++)
+        script_send(s, S, 1, 0, 65535, 0);
+    CHECK(s, s->out_count - s->out_first == 5);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_challenge_acks_suppressed) == 15);
+    script_wait(s, 1100000);
+    s->out_first = s->out_count;
+    script_send(s, S, 1, 0, 65535, 0);
+    EXPECT(s, A, 1, 1, 0);
+}
+
+static void ack_out_of_range(struct script *s)
+{
+    script_establish(s);
+    script_send(s, A | P, 1, 100, 65535, 5); /* acknowledges what was never sent */
+    EXPECT(s, A, 1, 1, 0);
+    CHECK(s, s->consumed == 0);
+    script_send(s, A | P, 1, (uint32_t)-200000, 65535, 5); /* far too old */
+    EXPECT(s, A, 1, 1, 0);
+    CHECK(s, s->consumed == 0 && script_counter(s, NET_COUNTER_drop_tcp_ack) == 2);
+}
+
+static void old_ack_for_unsent_data(struct script *s)
+{
+    script_establish(s);
+    script_send(s, A, 1, 1, 0, 0);
+    app_send(s, 100);
+    script_send(s, A, 1, 50, 1000, 0);
+    struct tcp_info info;
+    tcp_info(s->connection, &info);
+    CHECK(s, info.send_window == 0 && info.send_queued == 100);
+}
+
+static void paws(struct script *s)
+{
+    peer_with(s, false, true);
+    script_establish(s);
+    script_wait(s, 1000000);
+    script_send(s, A | P, 1, 1, 65535, 5);
+    EXPECT(s, A, 1, 6, 0);
+    s->timestamp -= 500;
+    script_send(s, A | P, 6, 1, 65535, 5);
+    CHECK(s, s->consumed == 5 && script_counter(s, NET_COUNTER_drop_tcp_paws) == 1);
+    EXPECT(s, A, 1, 6, 0);
+    s->timestamp += 500;
+    s->peer.has_timestamp = false; /* negotiated, then missing */
+    script_send(s, A | P, 6, 1, 65535, 5);
+    CHECK(s, s->consumed == 5 && script_counter(s, NET_COUNTER_drop_tcp_no_timestamp) == 1);
+}
+
+/* ---- Closing. */
+
+static void peer_closes_first(struct script *s)
+{
+    script_establish(s);
+    script_send(s, F | A, 1, 1, 65535, 0);
+    CHECK(s, s->peer_closed);
+    EXPECT(s, A, 1, 2, 0);
+    app_send(s, 10); /* half-closed: sending goes on */
+    EXPECT(s, A, 1, 2, 10);
+    tcp_shutdown(s->connection);
+    script_turn(s);
+    EXPECT(s, F | A, 11, 2, 0);
+    script_send(s, A, 2, 12, 65535, 0);
+    CHECK(s, s->closed && s->reason == TCP_CLOSE_NORMAL);
+}
+
+static void we_close_first(struct script *s)
+{
+    struct net_census census;
+
+    script_establish(s);
+    static const uint8_t bytes[10];
+    tcp_send(s->connection, bytes, 10);
+    tcp_close(s->connection);
+    script_turn(s);
+    EXPECT(s, F | A, 1, 1, 10); /* FIN rides on the last data */
+    script_send(s, A, 1, 12, 65535, 0);
+    script_send(s, F | A, 1, 12, 65535, 0);
+    EXPECT(s, A, 12, 2, 0);
+    CHECK(s, s->closed && s->reason == TCP_CLOSE_NORMAL);
+    net_census(s->stack, &census);
+    CHECK(s, census.time_wait == 1 && census.connections == 0);
+    script_send(s, F | A, 1, 12, 65535, 0); /* our last ACK was lost */
+    EXPECT(s, A, 12, 2, 0);
+    script_wait(s, 61000000);
+    net_census(s->stack, &census);
+    CHECK(s, census.time_wait == 0);
+}
+
+static void simultaneous_close(struct script *s)
+{
+    script_establish(s);
+    tcp_close(s->connection);
+    script_turn(s);
+    EXPECT(s, F | A, 1, 1, 0);
+    script_send(s, F | A, 1, 1, 65535, 0);
+    EXPECT(s, A, 2, 2, 0);
+    CHECK(s, !s->closed);
+    script_send(s, A, 2, 2, 65535, 0);
+    CHECK(s, s->closed && s->reason == TCP_CLOSE_NORMAL);
+}
+
+static void fin_with_data_out_of_order(struct script *s)
+{
+    script_establish(s);
+    script_send(s, F | A, 101, 1, 65535, 10);
+    CHECK(s, !s->peer_closed);
+    script_send(s, A, 1, 1, 65535, 100);
+    CHECK(s, s->consumed == 110 && s->peer_closed);
+}
+
+static void fin_waits_for_the_reader(struct script *s)
+{
+    script_establish(s);
+    s->consume = false;
+    script_send(s, F | A, 1, 1, 65535, 10);
+    CHECK(s, !s->peer_closed && tcp_readable_bytes(s->connection) == 10);
+    tcp_consume(s->connection, 10);
+    script_turn(s);
+    CHECK(s, s->peer_closed);
+}
+
+static void unread_bytes_survive_the_end(struct script *s)
+{
+    script_establish(s);
+    s->consume = false;
+    tcp_shutdown(s->connection);
+    script_turn(s);
+    EXPECT(s, F | A, 1, 1, 0);
+    script_send(s, F | A, 1, 2, 65535, 10);
+    CHECK(s, !s->closed && s->connection && tcp_readable_bytes(s->connection) == 10);
+    tcp_consume(s->connection, 10);
+    script_turn(s);
+    CHECK(s, s->closed && s->peer_closed && s->reason == TCP_CLOSE_NORMAL);
+}
+
+static void close_wait_fin(struct script *s)
+{
+    script_establish(s);
+    script_send(s, F | A, 1, 1, 65535, 0);
+    EXPECT(s, A, 1, 2, 0);
+    tcp_close(s->connection);
+    script_turn(s);
+    EXPECT(s, F | A, 1, 2, 0);
+    script_wait(s, 1500000); /* lost: again */
+    EXPECT(s, F | A, 1, 2, 0);
+}
+
+static void fin_without_memory(struct script *s)
+{
+    static struct rte_mbuf *taken[1023];
+    unsigned count = 0;
+
+    script_establish(s);
+    while (count < 1023 && (taken[count] = rte_pktmbuf_alloc(s->pool)) != NULL)
+        count++;
+    tcp_close(s->connection);
+    script_turn(s);
+    EXPECT_NOTHING(s);
+    while (count > 0)
+        rte_pktmbuf_free(taken[--count]);
+    script_wait(s, 2000000);
+    EXPECT(s, F | A, 1, 1, 0);
+}
+
+static void fin_wait_2_ends(struct script *s)
+{
+    script_establish(s);
+    tcp_close(s->connection);
+    script_turn(s);
+    EXPECT(s, F | A, 1, 1, 0);
+    script_send(s, A, 1, 2, 65535, 0);
+    script_wait(s, 61000000);
+    CHECK(s, s->closed);
+}
+
+static void abort_sends_rst(struct script *s)
+{
+    script_establish(s);
+    app_send(s, 10);
+    script_next(s);
+    tcp_abort(s->connection);
+    CHECK(s, !s->closed); /* not inside the call */
+    script_turn(s);
+    EXPECT(s, R | A, 11, 1, 0);
+    CHECK(s, s->closed && s->reason == TCP_CLOSE_ABORTED);
+    script_send(s, A, 1, 11, 65535, 5); /* what is still on the way */
+    EXPECT(s, R, 11, 0, 0);
+}
+
+static void time_wait_reuse(struct script *s)
+{
+    script_establish(s);
+    uint32_t initial = s->our_initial;
+    tcp_close(s->connection);
+    script_turn(s);
+    EXPECT(s, F | A, 1, 1, 0);
+    script_send(s, F | A, 1, 2, 65535, 0);
+    EXPECT(s, A, 2, 2, 0);
+    script_send(s, S, 1, 0, 65535, 0); /* not newer */
+    EXPECT(s, A, 2, 2, 0);
+    script_send(s, R, 2, 0, 0, 0); /* no assassination */
+    s->accepted = false;
+    script_send(s, S, 5000, 0, 65535, 0);
+    EXPECT(s, S | A, 0, 5001, 0);
+    CHECK(s, (int32_t)(s->our_initial - initial) > 2);
+    script_send(s, S, 5000, 0, 65535, 0); /* several SYNs */
+    EXPECT(s, S | A, 0, 5001, 0);
+    script_send(s, A, 5001, 1, 65535, 0);
+    CHECK(s, s->accepted);
+}
+
+static void keepalive(struct script *s)
+{
+    s->config.keepalive_idle_us = 10 * 1000000;
+    s->config.keepalive_interval_us = 1000000;
+    s->config.keepalive_probes = 3;
+    script_establish(s);
+    script_wait(s, 10500000);
+    EXPECT(s, A, 0, 1, 0); /* one below the window */
+    script_send(s, A, 1, 1, 65535, 0);
+    script_wait(s, 9000000);
+    EXPECT_NOTHING(s);
+    script_wait(s, 10000000);
+    CHECK(s, s->closed && s->reason == TCP_CLOSE_TIMEOUT);
+}
+
+static void keepalive_is_answered(struct script *s)
+{
+    script_establish(s);
+    script_send(s, A, 0, 1, 65535, 0);
+    EXPECT(s, A, 1, 1, 0);
+    script_send(s, A, 0, 1, 65535, 1); /* with a garbage byte, as old stacks do */
+    EXPECT(s, A, 1, 1, 0);
+    CHECK(s, s->consumed == 0);
+}
+
+/* ---- The application's side. */
+
+static void send_bound_and_writable(struct script *s)
+{
+    static const uint8_t bytes[10000];
+
+    s->config.send_buffer = 8192;
+    script_establish(s);
+    size_t taken = tcp_send(s->connection, bytes, sizeof bytes);
+    CHECK(s, taken >= 8192 && taken < 8192 + SCRIPT_MSS);
+    script_turn(s);
+    CHECK(s, s->writable_calls == 0);
+    script_send(s, A, 1, 8193, 65535, 0);
+    CHECK(s, s->writable_calls == 1);
+}
+
+static void reserve_appends_to_one_segment(struct script *s)
+{
+    script_establish(s);
+    for (int i = 0; i < 10; i++) {
+        uint8_t *room = tcp_reserve(s->connection, 50);
+        CHECK(s, room != NULL);
+        if (room) {
+            memset(room, i, 50);
+            tcp_commit(s->connection, 50);
+        }
+    }
+    CHECK(s, tcp_reserve(s->connection, SCRIPT_MSS + 1) == NULL);
+    script_turn(s);
+    EXPECT(s, A | P, 1, 1, 500);
+    EXPECT_NOTHING(s);
+}
+
+static void reserve_without_commit(struct script *s)
+{
+    struct net_census census;
+
+    script_establish(s);
+    CHECK(s, tcp_reserve(s->connection, 50) != NULL);
+    script_turn(s);
+    EXPECT_NOTHING(s);
+    net_census(s->stack, &census);
+    CHECK(s, census.send_mbufs == 0);
+}
+
+static void id_goes_stale(struct script *s)
+{
+    script_establish(s);
+    uint64_t id = tcp_connection_id(s->connection);
+    CHECK(s, tcp_connection_find(s->stack, id) == s->connection && id != 0);
+    tcp_abort(s->connection);
+    script_turn(s);
+    CHECK(s, tcp_connection_find(s->stack, id) == NULL);
+}
+
+static void slow_reader_is_coalesced(struct script *s)
+{
+    struct net_census census;
+
+    script_establish(s);
+    s->consume = false;
+    for (uint32_t i = 0; i < 1000; i++)
+        script_send(s, A | P, 1 + i * 10, 1, 65535, 10);
+    net_census(s->stack, &census);
+    CHECK(s, tcp_readable_bytes(s->connection) == 10000);
+    CHECK(s, census.receive_mbufs < 20);
+}
+
+/* ---- Below TCP. */
+
+static void first_packet_waits_for_arp(struct script *s)
+{
+    struct net_address any = NET_ADDRESS_ANY, peer = s->config.interfaces[0].addresses[0].address;
+
+    s->quiet_arp = true;
+    script_listen(s);
+    peer.bytes[15] = 2;
+    s->connection = tcp_connect(s->stack, &any, 0, &peer, 4000, s);
+    script_turn(s);
+    EXPECT_NOTHING(s);
+    CHECK(s, s->arp_out == 2); /* the announcement, and the question */
+    s->quiet_arp = false;
+    script_wait(s, 1300000);
+    EXPECT(s, S, 0, 0, 0);
+    CHECK(s, script_counter(s, NET_COUNTER_drop_neighbour_unresolved) == 0);
+}
+
+static void arp_is_answered(struct script *s)
+{
+    const uint8_t request[60] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0,   0,  0, 0, 2, 8, 6, 0, 1, 8, 0,   6,  4, 0,
+                                 1,    2,    0,    0,    0,    0,    2, 198, 18, 0, 2, 0, 0, 0, 0, 0, 0, 198, 18, 0, 1};
+
+    script_listen(s);
+    script_frame(s, request, sizeof request);
+    script_turn(s);
+    CHECK(s, s->arp_out == 2 && script_counter(s, NET_COUNTER_arp_replies_sent) == 1);
+    script_frame(s, request, 30);
+    CHECK(s, script_counter(s, NET_COUNTER_drop_arp_malformed) == 1);
+}
+
+static uint16_t sum16(const uint8_t *bytes, uint32_t length)
+{
+    uint32_t sum = 0;
+
+    for (uint32_t i = 0; i < length; i += 2)
+        sum += (uint32_t)bytes[i] << 8 | bytes[i + 1];
+    while (sum >> 16)
+        sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)~sum;
+}
+
+/* An echo request of 64 bytes, cut into fragments at `cut` (0: whole). */
+static void ping(struct script *s, uint32_t offset, uint32_t length, bool more, uint16_t identifier)
+{
+    uint8_t frame[200] = {2, 0, 0, 0, 0, 1,  2, 0, 0, 0,   0,  2, 8, 0,   0x45, 0, 0,
+                          0, 0, 0, 0, 0, 64, 1, 0, 0, 198, 18, 0, 2, 198, 18,   0, 1};
+    uint8_t icmp[64] = {8, 0, 0, 0, 1, 2, 3, 4};
+    uint16_t sum;
+
+    for (unsigned i = 8; i < 64; i++)
+        icmp[i] = (uint8_t)i;
+    sum = sum16(icmp, 64);
+    icmp[2] = (uint8_t)(sum >> 8);
+    icmp[3] = (uint8_t)sum;
+    frame[17] = (uint8_t)(20 + length);
+    frame[18] = (uint8_t)(identifier >> 8);
+    frame[19] = (uint8_t)identifier;
+    frame[20] = (uint8_t)(more ? 0x20 : 0);
+    frame[21] = (uint8_t)(offset / 8);
+    sum = sum16(frame + 14, 20);
+    frame[24] = (uint8_t)(sum >> 8);
+    frame[25] = (uint8_t)sum;
+    memcpy(frame + 34, icmp + offset, length);
+    script_frame(s, frame, 34 + length < 60 ? 60 : 34 + length);
+    script_turn(s);
+}
+
+static void echo_is_answered(struct script *s)
+{
+    script_listen(s);
+    ping(s, 0, 64, false, 1);
+    CHECK(s, s->icmp_out == 1);
+}
+
+static void fragments(struct script *s)
+{
+    struct net_census census;
+
+    s->config.max_reassembly = 2;
+    script_listen(s);
+    ping(s, 32, 32, false, 7); /* any order; a chain of mbufs is no echo, but it is put together */
+    ping(s, 0, 32, true, 7);
+    CHECK(s, script_counter(s, NET_COUNTER_fragments_reassembled) == 1);
+    ping(s, 0, 32, true, 8);
+    ping(s, 24, 40, false, 8); /* overlap */
+    CHECK(s, script_counter(s, NET_COUNTER_drop_fragment_malformed) == 2);
+    for (uint16_t i = 0; i < 5; i++)
+        ping(s, 0, 32, true, (uint16_t)(100 + i));
+    CHECK(s, script_counter(s, NET_COUNTER_drop_fragment_full) == 3);
+    script_wait(s, 6000000);
+    net_census(s->stack, &census);
+    CHECK(s, census.reassembly_mbufs == 0 && script_counter(s, NET_COUNTER_drop_fragment_timeout) == 2);
+}
+
+#define SCRIPT(name) \
+    {                \
+#name, name  \
+    }
+static const struct {
+    const char *name;
+    void (*run)(struct script *s);
+} scripts[] = {
+    SCRIPT(passive_open_and_data_in_third_step),
+    SCRIPT(active_open),
+    SCRIPT(active_open_syn_is_repeated_then_given_up),
+    SCRIPT(rst_in_syn_sent),
+    SCRIPT(bad_ack_in_syn_sent_is_reset),
+    SCRIPT(simultaneous_open),
+    SCRIPT(syn_window_not_scaled),
+    SCRIPT(no_mss_option),
+    SCRIPT(syn_ack_is_repeated),
+    SCRIPT(rst_ends_half_open),
+    SCRIPT(out_of_order_data_in_syn_received),
+    SCRIPT(listen_table),
+    SCRIPT(backlog_full_without_cookies),
+    SCRIPT(syn_cookie_keeps_options),
+    SCRIPT(forged_cookie_is_refused),
+    SCRIPT(delayed_ack),
+    SCRIPT(ack_every_second),
+    SCRIPT(ack_rides_on_data),
+    SCRIPT(push_on_last),
+    SCRIPT(out_of_order_acked),
+    SCRIPT(sack_most_recent_first),
+    SCRIPT(duplicate_is_reported),
+    SCRIPT(overlapping_segments),
+    SCRIPT(bad_checksum),
+    SCRIPT(option_underflow_is_survived),
+    SCRIPT(zero_window),
+    SCRIPT(zero_window_probe_accepted),
+    SCRIPT(zero_window_forever),
+    SCRIPT(zero_window_and_silence_ends),
+    SCRIPT(window_below_one_segment),
+    SCRIPT(both_windows_zero),
+    SCRIPT(window_update_after_reading),
+    SCRIPT(window_shrunk),
+    SCRIPT(data_beyond_window_is_refused),
+    SCRIPT(fast_retransmit_without_sack),
+    SCRIPT(sack_two_holes_and_partial_ack),
+    SCRIPT(loss_of_a_retransmission),
+    SCRIPT(loss_of_the_last_segment),
+    SCRIPT(timeout_backs_off),
+    SCRIPT(ssthresh_once),
+    SCRIPT(cwnd_not_limited),
+    SCRIPT(spurious_timeout_is_undone),
+    SCRIPT(user_timeout),
+    SCRIPT(transmit_full_is_recovered),
+    SCRIPT(rst_in_window_challenged),
+    SCRIPT(syn_in_established_challenged),
+    SCRIPT(challenge_budget),
+    SCRIPT(ack_out_of_range),
+    SCRIPT(old_ack_for_unsent_data),
+    SCRIPT(paws),
+    SCRIPT(peer_closes_first),
+    SCRIPT(we_close_first),
+    SCRIPT(simultaneous_close),
+    SCRIPT(fin_with_data_out_of_order),
+    SCRIPT(fin_waits_for_the_reader),
+    SCRIPT(unread_bytes_survive_the_end),
+    SCRIPT(close_wait_fin),
+    SCRIPT(fin_without_memory),
+    SCRIPT(fin_wait_2_ends),
+    SCRIPT(abort_sends_rst),
+    SCRIPT(time_wait_reuse),
+    SCRIPT(keepalive),
+    SCRIPT(keepalive_is_answered),
+    SCRIPT(send_bound_and_writable),
+    SCRIPT(reserve_appends_to_one_segment),
+    SCRIPT(reserve_without_commit),
+    SCRIPT(id_goes_stale),
+    SCRIPT(slow_reader_is_coalesced),
+    SCRIPT(first_packet_waits_for_arp),
+    SCRIPT(arp_is_answered),
+    SCRIPT(echo_is_answered),
+    SCRIPT(fragments),
+};
+
+static bool wanted(const char *name, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], name) == 0)
+            return true;
+    return argc < 2;
+}
+
+int main(int argc, char **argv)
+{
+    static struct script script;
+    unsigned failed = 0, ran = 0;
+
+    for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++) {
+        if (!wanted(scripts[i].name, argc, argv))
+            continue;
+        script_open(&script, scripts[i].name);
+        scripts[i].run(&script);
+        script_close(&script);
+        failed += script.failures > 0;
+        ran++;
+    }
+    printf("%u scripts, %u failed\n", ran, failed);
+    return failed != 0;
+}
