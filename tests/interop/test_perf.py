@@ -179,7 +179,8 @@ class SideBySide(unittest.TestCase):
                    "--warm-up", "0.1", "--scenario", "p2p-2", "--scenario", "rtt"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertEqual(sum("1.00" in line for line in done.stdout.splitlines()), 2, done.stdout)
+        firsts = [line.split() for line in done.stdout.splitlines() if " one " in line]
+        self.assertEqual([(line[0], line[-1]) for line in firsts], [("p2p-2", "1.00"), ("rtt", "1.00")], done.stdout)
         done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=60, check=False)
         rows = [json.loads(line) for line in done.stdout.splitlines()]
         self.assertEqual([(r["scenario"], r["target"]) for r in rows],
