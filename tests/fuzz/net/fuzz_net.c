@@ -1,0 +1,187 @@
+/*
+ * Fuzz target: segments and frames against a stack in each state. The input is a state, then records:
+ *
+ *     byte 0      state to begin in (state_enter), byte 1: options of the peer (bit 0 SACK, 1 timestamps, 2 scale, 3
+ * cookies, 4 the application does not read) a record    kind (below), then its fields
+ *
+ * After the last record time passes; then the stack is destroyed and every mbuf must be back.
+ */
+#include "tests/fuzz/fuzz.h"
+#include "tests/sim/script.h"
+
+#include <rte_mbuf.h>
+#include <string.h>
+
+struct reader {
+    const uint8_t *at;
+    size_t left;
+};
+
+static uint32_t take(struct reader *reader, unsigned bytes)
+{
+    uint32_t value = 0;
+
+    while (bytes-- > 0) {
+        value = value << 8 | (reader->left ? *reader->at : 0);
+        if (reader->left) {
+            reader->at++;
+            reader->left--;
+        }
+    }
+    return value;
+}
+
+static void send_all(struct script *s, uint32_t length)
+{
+    static const uint8_t bytes[4096];
+
+    if (s->connection)
+        tcp_send(s->connection, bytes, length < sizeof bytes ? length : sizeof bytes);
+    script_turn(s);
+}
+
+/* 0 listen, 1 SYN-SENT, 2 half-open, 3 established, 4 FIN-WAIT-1, 5 FIN-WAIT-2, 6 CLOSE-WAIT, 7 LAST-ACK, 8 CLOSING, 9
+ * TIME-WAIT. */
+static void state_enter(struct script *s, unsigned state)
+{
+    struct net_address any = NET_ADDRESS_ANY, peer = s->config.interfaces[0].addresses[0].address;
+
+    if (state <= 2) {
+        script_listen(s);
+        if (state == 1) {
+            peer.bytes[15] = 2;
+            s->connection = tcp_connect(s->stack, &any, 0, &peer, 4000, s);
+            script_turn(s);
+        } else if (state == 2) {
+            script_send(s, S, 0, 0, 65535, 0);
+        }
+        return;
+    }
+    script_establish(s);
+    if (state == 6 || state == 7)
+        script_send(s, F | A, 1, 1, 65535, 0);
+    if (s->connection && (state == 4 || state == 5 || state == 8 || state == 9))
+        tcp_shutdown(s->connection);
+    if (s->connection && state == 7)
+        tcp_close(s->connection);
+    script_turn(s);
+    if (state == 5 || state == 9)
+        script_send(s, A, 1, 2, 65535, 0);
+    if (state == 8)
+        script_send(s, F | A, 1, 1, 65535, 0);
+    if (state == 9)
+        script_send(s, F | A, 1, 2, 65535, 0);
+}
+
+static void segment(struct script *s, struct reader *reader)
+{
+    uint8_t flags = (uint8_t)take(reader, 1), raw[40];
+    uint32_t sequence = (uint32_t)(int16_t)take(reader, 2), ack = (uint32_t)(int16_t)take(reader, 2);
+    uint16_t window = (uint16_t)take(reader, 2), length = (uint16_t)(take(reader, 2) % 1401);
+    size_t options = take(reader, 1) % 11 * 4;
+
+    if (options == 0) {
+        script_send(s, flags, sequence, ack, window, length);
+        return;
+    }
+    for (size_t i = 0; i < options; i++)
+        raw[i] = (uint8_t)take(reader, 1);
+    script_send_options(s, flags, sequence, ack, window, length, NULL, raw, options);
+}
+
+static void frame(struct script *s, struct reader *reader)
+{
+    uint8_t bytes[300];
+    size_t length = take(reader, 1) + 1;
+
+    for (size_t i = 0; i < length; i++)
+        bytes[i] = (uint8_t)take(reader, 1);
+    if (bytes[0] & 1)
+        memcpy(bytes, (const uint8_t[6]){2, 0, 0, 0, 0, 1}, 6);
+    script_frame(s, bytes, (uint32_t)length);
+    script_turn(s);
+}
+
+static void sack(struct script *s, struct reader *reader)
+{
+    struct tcp_sack_block blocks[TCP_SACK_BLOCKS];
+    unsigned count = take(reader, 1) % (TCP_SACK_BLOCKS + (s->peer.has_timestamp ? 0 : 1));
+    uint32_t ack = (uint32_t)(int16_t)take(reader, 2);
+
+    for (unsigned i = 0; i < count; i++) {
+        blocks[i].start = (uint32_t)(int16_t)take(reader, 2);
+        blocks[i].end = blocks[i].start + (uint32_t)(int16_t)take(reader, 2);
+    }
+    script_send_sack(s, ack, 65535, count, blocks);
+}
+
+static void application(struct script *s, struct reader *reader)
+{
+    switch (take(reader, 1) % 6) {
+    case 0:
+        send_all(s, take(reader, 2));
+        break;
+    case 1:
+        if (s->connection)
+            tcp_consume(s->connection, take(reader, 2));
+        break;
+    case 2:
+        if (s->connection)
+            tcp_shutdown(s->connection);
+        break;
+    case 3:
+        if (s->connection)
+            tcp_close(s->connection);
+        break;
+    case 4:
+        if (s->connection)
+            tcp_abort(s->connection);
+        break;
+    default:
+        if (s->connection)
+            tcp_reserve(s->connection, take(reader, 2));
+        break;
+    }
+    script_turn(s);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct script s;
+    struct reader reader = {data, size};
+    unsigned state = take(&reader, 1) % 10, options = take(&reader, 1);
+
+    script_open(&s, "fuzz");
+    s.peer.sack_permitted = options & 1;
+    s.peer.has_timestamp = options & 2;
+    s.peer.has_scale = options & 4;
+    s.peer.scale = 3;
+    s.config.syn_cookies = options & 8 ? NET_SYN_COOKIES_ALWAYS : NET_SYN_COOKIES_AUTO;
+    s.consume = !(options & 16);
+    s.config.receive_buffer = s.config.send_buffer = 16384;
+    state_enter(&s, state);
+    for (unsigned records = 0; reader.left && records < 200; records++) {
+        switch (take(&reader, 1) % 5) {
+        case 0:
+            segment(&s, &reader);
+            break;
+        case 1:
+            frame(&s, &reader);
+            break;
+        case 2:
+            sack(&s, &reader);
+            break;
+        case 3:
+            application(&s, &reader);
+            break;
+        default:
+            script_wait(&s, take(&reader, 2) * 1000);
+            break;
+        }
+    }
+    script_wait(&s, 5000000);
+    net_stack_destroy(s.stack);
+    if (rte_mempool_in_use_count(s.pool) != 0)
+        __builtin_trap();
+    return 0;
+}
