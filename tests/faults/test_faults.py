@@ -7,10 +7,9 @@ import pathlib
 import subprocess
 import time
 
-from harness import equal, eventually, expect, lab, root, test
+from harness import equal, eventually, expect, lab, root, state, test
 
 traffic_program = str(root / "tests" / "faults" / "traffic.py")
-state = pathlib.Path("/run") / os.environ.get("POLLUX_LAB", "pollux-lab")
 
 
 def run_lab(*arguments, check=True):

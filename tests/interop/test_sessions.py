@@ -61,7 +61,8 @@ def take_over(router, library, version):
     first.subscribe_one(router.topic("a"), 1)
     second = open_connected(router, library, version, "same")
     first.wait_closed()
-    if version == 5 and router.target == "pollux":  # mosquitto 2.0 ends it without a word
+    # mosquitto 2.0 ends it without a word; Paho 1.6 does not read a DISCONNECT that has a reason code and nothing else
+    if version == 5 and router.target == "pollux" and library == "mqttjs":
         eventually(lambda: first.close_code is not None, 1, "reason code")
         equal(first.close_code, 0x8E, "reason code of the first connection's end")
     publisher = open_connected(router, library, version, "publisher")

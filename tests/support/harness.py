@@ -20,6 +20,8 @@ import traceback
 
 root = pathlib.Path(__file__).resolve().parents[2]
 lab = str(root / "tools" / "lab")
+state = pathlib.Path("/run") / os.environ.get("POLLUX_LAB", "pollux-lab")
+router_died = 66  # exit status of a suite in the namespace that could not go on
 registered = []
 
 
@@ -124,6 +126,7 @@ def options(description):
     parser.add_argument("--only", default="*", metavar="PATTERN", help="tests whose names contain it, like 'take_over*paho|will'")
     parser.add_argument("--list", action="store_true", help="print the names and end")
     parser.add_argument("--keep", action="store_true", help="leave the lab up afterwards")
+    parser.add_argument("--start", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -148,15 +151,14 @@ def run_suite(script, arguments, inside=True):
         print("\n".join(t[0] for t in chosen(arguments)))
         return 0
     if arguments.inside:
-        return run_chosen(arguments)
+        return run_chosen(arguments, chosen(arguments)[arguments.start:])
     # A Ctrl-C of the terminal or the end of a time limit still takes the lab down.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         lab_up(arguments)
         if not inside:
-            return run_chosen(arguments)
-        command = [lab, "exec", sys.executable, script, "--inside"] + sys.argv[1:]
-        return subprocess.run(command, check=False).returncode
+            return run_chosen(arguments, chosen(arguments))
+        return run_inside(script, arguments)
     except subprocess.CalledProcessError:
         print("FAIL 0.0 lab.up", flush=True)
         return 1
@@ -165,12 +167,50 @@ def run_suite(script, arguments, inside=True):
             subprocess.run([lab, "down"], check=False, stdout=subprocess.DEVNULL)
 
 
-def run_chosen(arguments):
+def run_inside(script, arguments):
+    """Runs the tests in the clients' namespace. A router that dies fails one test, not all that follow: the lab comes up
+    again for those."""
+    status, start = 0, 0
+    while True:
+        command = [lab, "exec", sys.executable, script, "--inside", "--start", str(start)] + sys.argv[1:]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as suite:
+            for line in suite.stdout:
+                start += line.startswith(("ok ", "FAIL ", "skip "))
+                print(line, end="", flush=True)
+        if suite.returncode != router_died:
+            return status or suite.returncode
+        status = 1
+        lab_up(arguments)
+
+
+def run_chosen(arguments, tests):
     failed = 0
-    for name, function, parameters, timeout, _ in chosen(arguments):
+    for name, function, parameters, timeout, _ in tests:
         router = Router(arguments.target, arguments.link, arguments.workers, name)
-        failed += not run_one(name, function, parameters, timeout, router)
+        if run_one(name, function, parameters, timeout, router):
+            continue
+        failed += 1
+        dead = dead_programs()
+        if dead:
+            print("\n".join(f"     {line}" for line in dead), flush=True)
+            return router_died
     return 1 if failed else 0
+
+
+def dead_programs():
+    """The router's programs that have ended, each with the end of its log."""
+    found = []
+    for pid_file in sorted(state.glob("*.pid")):
+        pid, start_time = pid_file.read_text().split()
+        try:
+            fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            alive = fields[19] == start_time and fields[0] != "Z"
+        except FileNotFoundError:
+            alive = False
+        if not alive:
+            log = pid_file.with_suffix(".log").read_text(errors="replace").splitlines()
+            found += [f"{pid_file.stem} died; the end of its log:"] + log[-5:]
+    return found
 
 
 def run_one(name, function, parameters, timeout, router):
