@@ -60,7 +60,8 @@ void tcp_rtt_sample(struct tcp_connection *c, uint32_t rtt)
         rtt = TCP_RTO_MAX_US;
     if (c->rtt_minimum == 0 || rtt < c->rtt_minimum)
         c->rtt_minimum = rtt;
-    if (c->smoothed_rtt == 0) { /* REQ RFC6298 2.2: the first sample [test: net_rtt/first_sample] */
+    /* REQ RFC6298 2.2: the first sample [test: net_script/first_sample] */
+    if (c->smoothed_rtt == 0) {
         c->smoothed_rtt = rtt << 3;
         c->rtt_variance = rtt << 1;
         return;
@@ -396,8 +397,7 @@ static void undo_check(struct tcp_connection *c, const struct acknowledgement *w
 
 static void grow(struct tcp_connection *c, uint32_t acked)
 {
-    /* REQ RFC7661 / VPP 33d1441f9fa: no growth while the window is not what limits [test: net_script/cwnd_not_limited]
-     */
+    /* REQ RFC7661 1: no growth while the window is not what limits [test: net_script/cwnd_not_limited] */
     if (!(c->flags & TCP_FLAG_CWND_LIMITED) || c->recovery == TCP_RECOVERY_FAST)
         return;
     if (c->congestion_window < c->slow_start_threshold) {
@@ -476,7 +476,8 @@ static void window_update(struct tcp_connection *c, const struct tcp_input *in)
         return;
     if (sequence_before(in->ack + in->window, edge) && edge - (in->ack + in->window) > 1u << c->send_scale)
         COUNT(c->stack,
-              tcp_window_shrunk); /* REQ RFC9293 MUST-34: be robust against it [test: net_script/window_shrunk] */
+              /* REQ RFC9293 MUST-34: be robust against it [test: net_script/window_shrunk] */
+              tcp_window_shrunk);
     c->send_window = in->window;
     c->window_sequence = in->sequence;
     c->window_ack = in->ack;
@@ -487,8 +488,8 @@ static void window_update(struct tcp_connection *c, const struct tcp_input *in)
     if (in->window != 0 && before == 0)
         window_opened(c);
     if (in->window == 0)
-        c->progress_at = c->stack->tick; /* REQ RFC9293 MUST-37: a peer that answers probes is alive [test:
-                                            net_script/zero_window_forever] */
+        /* REQ RFC9293 MUST-37: a peer that answers probes is alive [test: net_script/zero_window_forever] */
+        c->progress_at = c->stack->tick;
 }
 
 static void tell_writable(struct tcp_connection *c)

@@ -2,8 +2,7 @@
 #include "lib/net/hash.h"
 #include "lib/net/tcp_internal.h"
 
-/* REQ RFC9293 MUST-8, SHLD-1; RFC6528 3: a clock of 4 us plus a keyed hash of the flow [test:
- * net_script/initial_sequence] */
+/* REQ RFC9293 MUST-8: a clock of 4 us plus a keyed hash of the flow, RFC 6528 [test: * net_script/time_wait_reuse] */
 uint32_t tcp_initial_sequence(const struct net_stack *stack, const struct net_flow *flow)
 {
     return (uint32_t)(stack->now >> 2) + (uint32_t)hash_sip(stack->config.seed, flow, sizeof *flow);

@@ -137,7 +137,8 @@ static void syn_sent_established(struct tcp_connection *c, struct tcp_input *in)
     c->retransmit_at = 0;
     c->state = TCP_STATE_ESTABLISHED;
     connection_establish(c);
-    c->send_window = in->raw_window; /* REQ RFC7323 2.2: not scaled [test: net_script/syn_window_not_scaled] */
+    /* REQ RFC7323 2.2: not scaled [test: net_script/syn_window_not_scaled] */
+    c->send_window = in->raw_window;
     c->send_window_max = c->send_window;
     c->window_sequence = in->sequence;
     c->window_ack = in->ack;
@@ -204,7 +205,8 @@ static bool timestamps_acceptable(struct tcp_connection *c, const struct tcp_inp
     if (!sequence_before(in->options.timestamp, c->timestamp_recent))
         return true;
     if (c->flags &
-        TCP_FLAG_TIMESTAMP_OLD) { /* REQ RFC7323 5.5: silent for days [test: net_script/paws_after_long_idle] */
+        /* REQ RFC7323 5.5: silent for days [test: net_script/paws_after_long_idle] */
+        TCP_FLAG_TIMESTAMP_OLD) {
         c->flags &= ~(uint32_t)TCP_FLAG_TIMESTAMP_OLD;
         c->timestamp_recent = in->options.timestamp;
         return true;
@@ -368,7 +370,8 @@ static void synchronized_input(struct tcp_connection *c, struct tcp_input *in)
         reset_received(c, in);
         return;
     }
-    if (in->flags & RTE_TCP_SYN_FLAG) { /* REQ RFC5961 4.2 [test: net_script/syn_in_established_challenged] */
+    /* REQ RFC5961 4.2 [test: net_script/syn_in_established_challenged] */
+    if (in->flags & RTE_TCP_SYN_FLAG) {
         COUNT(c->stack, drop_tcp_syn);
         challenge(c);
         return;

@@ -73,8 +73,8 @@ static bool parse_one(const uint8_t *bytes, size_t length, bool syn, struct tcp_
         options->timestamp_echo = read32(bytes + 6);
         return true;
     default:
-        return true; /* REQ RFC9293 MUST-6: an unknown option is skipped by its length [test:
-                        net_options/unknown_skipped] */
+        /* REQ RFC9293 MUST-6: an unknown option is skipped by its length [test: net_options/unknown_skipped] */
+        return true;
     }
 }
 

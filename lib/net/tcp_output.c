@@ -223,8 +223,8 @@ void tcp_reset_segment(struct net_stack *stack, const struct tcp_input *in)
     tcp_send_bare(stack, &bare);
 }
 
-/* SYN of an active open; SYN-ACK of a simultaneous one. REQ RFC9293 MUST-14: MSS is sent with every SYN [test:
- * net_script/active_open] */
+/* SYN of an active open; SYN-ACK of a simultaneous one. */
+/* REQ RFC9293 MUST-14: MSS is sent with every SYN [test: net_script/active_open] */
 void tcp_send_syn(struct tcp_connection *c)
 {
     struct net_stack *stack = c->stack;
@@ -280,7 +280,8 @@ static uint8_t segment_flags(const struct tcp_segment *segment)
         flags |= RTE_TCP_FIN_FLAG;
     if (segment->length && !(segment->next && segment->next->length))
         flags |=
-            RTE_TCP_PSH_FLAG; /* REQ RFC9293 MUST-61: PSH with the last of the queue [test: net_script/push_on_last] */
+            /* REQ RFC9293 MUST-61: PSH with the last of the queue [test: net_script/push_on_last] */
+            RTE_TCP_PSH_FLAG;
     return flags;
 }
 
@@ -428,8 +429,8 @@ void tcp_queue_fin(struct tcp_connection *c)
     tcp_seal_tail(c);
     if (!c->send_unsent) {
         struct rte_mbuf *mbuf = stack_mbuf(c->stack);
-        if (!mbuf) { /* REQ VPP 4e32bc6b6d4: a FIN is not lost when buffers are out [test:
-                        net_script/fin_without_memory] */
+        /* REQ RFC9293 3.9.1: a FIN is not lost when buffers are out [test: net_script/fin_without_memory] */
+        if (!mbuf) {
             c->flags |= TCP_FLAG_FIN_WANTED;
             tcp_touch_inline(c);
             return;
@@ -470,7 +471,7 @@ static bool output_lost(struct tcp_connection *c)
     return true;
 }
 
-/* REQ RFC9293 MUST-38: sender's silly window avoidance [test: net_script/silly_window_sender] */
+/* REQ RFC9293 MUST-38: sender's silly window avoidance [test: net_script/window_below_one_segment] */
 static bool worth_splitting(const struct tcp_connection *c, const struct tcp_segment *segment, int32_t window)
 {
     return window > 0 && (uint32_t)window >= c->send_window_max / 2 && (uint32_t)window < segment->length;

@@ -6,10 +6,11 @@
 #include "lib/net/tcp_internal.h"
 
 /*
- * The receive window in bytes, and with it receive_edge. The right edge moves only by enough to be worth a segment
- * (REQ RFC9293 MUST-39: receiver's silly window avoidance [test: net_script/silly_window_receiver]) and never back
- * (REQ RFC9293 SHLD-14: do not shrink the window [test: net_script/window_never_shrinks]).
+ * The receive window in bytes, and with it receive_edge. The right edge moves only by enough to be worth a segment,
+ * and never back.
  */
+/* REQ RFC9293 MUST-39: receiver's silly window avoidance [test: net_script/window_update_after_reading] */
+/* REQ RFC9293 SHLD-14: do not shrink the window [test: net_script/window_never_shrinks] */
 static uint32_t window_bytes(struct tcp_connection *c)
 {
     uint32_t buffer = tcp_receive_limit(c);
@@ -168,8 +169,8 @@ static bool out_of_order_drain(struct tcp_connection *c)
     return fin;
 }
 
-/* Up to `count` runs of the out-of-order queue; REQ RFC2018 4: the latest arrival's first [test:
- * net_script/sack_most_recent_first] */
+/* Up to `count` runs of the out-of-order queue. */
+/* REQ RFC2018 4: the latest arrival's first [test: net_script/sack_most_recent_first] */
 unsigned tcp_sack_blocks(const struct tcp_connection *c, struct tcp_sack_block *blocks, unsigned count)
 {
     const struct tcp_segment *segment = c->out_of_order;
@@ -267,8 +268,8 @@ static void schedule_ack(struct tcp_connection *c, uint32_t length)
         c->quick_acks--;
         c->flags |= TCP_FLAG_ACK_NOW;
     } else if (c->receive_next - c->ack_sent >= 2u * c->receive_mss) {
-        c->flags |= TCP_FLAG_ACK_NOW; /* REQ RFC9293 SHLD-19: at least every second full segment [test:
-                                         net_script/ack_every_second] */
+        /* REQ RFC9293 SHLD-19: at least every second full segment [test: net_script/ack_every_second] */
+        c->flags |= TCP_FLAG_ACK_NOW;
     }
     tcp_touch_inline(c);
 }
@@ -301,7 +302,8 @@ bool tcp_receive_payload(struct tcp_connection *c, struct tcp_input *in)
     uint32_t length = in->length;
     fin = receive_pieces(c, in, skip, fin);
     if (c->receive_next == before &&
-        !fin) { /* REQ RFC5681 4.2: out of order: at once, for every segment [test: net_script/out_of_order_acked] */
+        /* REQ RFC5681 4.2: out of order: at once, for every segment [test: net_script/out_of_order_acked] */
+        !fin) {
         tcp_send_ack(c);
         return false;
     }

@@ -60,7 +60,7 @@ static struct tcp_time_wait *record_take(struct net_stack *stack)
     return record;
 }
 
-/* REQ RFC9293 MUST-13: linger for 2 * MSL on the actively closing side [test: net_script/time_wait] */
+/* REQ RFC9293 MUST-13: linger for 2 * MSL on the actively closing side [test: net_script/we_close_first] */
 void time_wait_enter(struct tcp_connection *c)
 {
     struct net_stack *stack = c->stack;

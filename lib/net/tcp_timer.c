@@ -76,7 +76,8 @@ void tcp_set_retransmit(struct tcp_connection *c)
         }
     } else if (c->send_unsent && segment_span(c->send_unsent)) {
         c->retransmit_kind =
-            TCP_RETRANSMIT_PERSIST; /* REQ RFC9293 SHLD-29: first probe after an RTO [test: net_script/zero_window] */
+            /* REQ RFC9293 SHLD-29: first probe after an RTO [test: net_script/zero_window] */
+            TCP_RETRANSMIT_PERSIST;
     } else if (c->flags & TCP_FLAG_FIN_WANTED || ((c->flags & TCP_FLAG_WANT_WRITE) && !c->send_head)) {
         c->retransmit_kind = TCP_RETRANSMIT_MEMORY;
         rto = 10 * 1000;
@@ -109,7 +110,8 @@ static void retransmission_timeout(struct tcp_connection *c)
 {
     bool same_event = c->recovery == TCP_RECOVERY_LOSS && sequence_before(c->send_unacked, c->recovery_point);
 
-    if (user_timeout_over(c)) { /* REQ RFC9293 MUST-20: R2 [test: net_script/user_timeout] */
+    /* REQ RFC9293 MUST-20: R2 [test: net_script/user_timeout] */
+    if (user_timeout_over(c)) {
         give_up(c);
         return;
     }
@@ -124,7 +126,8 @@ static void retransmission_timeout(struct tcp_connection *c)
         return;
     }
     COUNT(c->stack, tcp_timeouts);
-    if (!same_event) { /* REQ VPP 34830ae8a13: ssthresh is reduced once per event [test: net_script/ssthresh_once] */
+    /* REQ RFC5681 3.1: ssthresh is reduced once per event [test: net_script/ssthresh_once] */
+    if (!same_event) {
         if (c->recovery == TCP_RECOVERY_NONE) {
             c->flags |= TCP_FLAG_UNDO;
             c->undo_timestamp = 0;

@@ -124,8 +124,8 @@ static void send_side_end(struct tcp_connection *c)
     if (c->state == TCP_STATE_ESTABLISHED)
         c->state = TCP_STATE_FIN_WAIT_1;
     else if (c->state == TCP_STATE_CLOSE_WAIT)
-        c->state = TCP_STATE_LAST_ACK; /* REQ VPP 82851ca4d39: FIN of a half-close in CLOSE-WAIT [test:
-                                          net_script/close_wait_fin] */
+        /* REQ RFC9293 3.10.4: FIN of a half-close in CLOSE-WAIT [test: net_script/close_wait_fin] */
+        c->state = TCP_STATE_LAST_ACK;
     else
         return;
     c->flags &= ~(uint32_t)TCP_FLAG_WANT_WRITE;

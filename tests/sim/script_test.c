@@ -784,6 +784,62 @@ static void paws(struct script *s)
     CHECK(s, s->consumed == 5 && script_counter(s, NET_COUNTER_drop_tcp_no_timestamp) == 1);
 }
 
+static void paws_after_long_idle(struct script *s)
+{
+    peer_with(s, false, true);
+    s->config.keepalive_idle_us = 0;
+    script_establish(s);
+    script_wait(s, UINT64_C(4) * 86400 * 1000000);
+    s->timestamp = 5; /* the peer's clock went round meanwhile */
+    script_send(s, A | P, 1, 1, 65535, 5);
+    CHECK(s, s->consumed == 5 && script_counter(s, NET_COUNTER_drop_tcp_paws) == 0);
+}
+
+static void timestamp_recent(struct script *s)
+{
+    peer_with(s, true, true);
+    script_establish(s);
+    uint32_t first = s->timestamp;
+    script_wait(s, 100000);
+    script_send(s, A | P, 101, 1, 65535, 10); /* beyond a hole: must not move TS.Recent, or the hole's RTT is lost */
+    struct script_segment *out = script_next(s);
+    CHECK(s, out && out->options.timestamp_echo == first);
+    script_send(s, A | P, 1, 1, 65535, 100);
+    out = script_next(s);
+    CHECK(s, out && out->options.timestamp_echo == s->timestamp);
+}
+
+static void window_never_shrinks(struct script *s)
+{
+    uint32_t edge = 0;
+
+    s->config.receive_buffer = 8192;
+    s->peer.has_scale = true;
+    script_establish(s);
+    s->consume = false;
+    for (uint32_t i = 0; i < 40; i++) {
+        script_send(s, A | P, 1 + i * 100, 1, 65535, 100);
+        if (i % 7 == 0)
+            tcp_consume(s->connection, 150);
+        script_wait(s, 10000);
+        struct script_segment *out;
+        while ((out = script_next(s)) != NULL) {
+            CHECK(s, out->ack + out->window >= edge);
+            edge = out->ack + out->window;
+        }
+    }
+}
+
+static void first_sample(struct script *s)
+{
+    struct tcp_info info;
+
+    script_establish(s);
+    tcp_info(s->connection, &info);
+    CHECK(s, info.smoothed_rtt == 10000 && info.rtt_variance == 5000);
+    CHECK(s, info.rto == 10000 + s->config.rto_min_us);
+}
+
 /* ---- Closing. */
 
 static void peer_closes_first(struct script *s)
@@ -1194,6 +1250,10 @@ static const struct {
     SCRIPT(ack_out_of_range),
     SCRIPT(old_ack_for_unsent_data),
     SCRIPT(paws),
+    SCRIPT(paws_after_long_idle),
+    SCRIPT(timestamp_recent),
+    SCRIPT(window_never_shrinks),
+    SCRIPT(first_sample),
     SCRIPT(peer_closes_first),
     SCRIPT(we_close_first),
     SCRIPT(simultaneous_close),
