@@ -100,6 +100,7 @@ static void link_take_in(struct housekeeper *housekeeper, uint64_t now)
     const struct link_hello hello = {
         .state = LINK_STATE_RUNNING,
         .generation = housekeeper->dataplane->config.generation,
+        .fingerprint = housekeeper->dataplane->config.fingerprint,
         .uptime_us = now - housekeeper->started,
         .build_id = POLLUX_BUILD_ID,
     };

@@ -21,6 +21,7 @@ bool client_move(struct worker *worker, struct client *client, uint32_t to)
         mem_free(worker->memory, moved);
         return false;
     }
+    tcp_set_user(client->tcp, NULL); /* its `closed` callback is nobody's business any more */
     mailbox_put(worker->to[to], (struct mail){.type = MAIL_CONNECTION, .block = moved});
     worker->counters.connections_moved++;
     client_forget(worker, client);
