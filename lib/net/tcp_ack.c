@@ -37,6 +37,28 @@ void segment_ring_remove(struct tcp_segment **ring, struct tcp_segment *segment)
         *ring = segment->order_next;
 }
 
+/*
+ * The lost ring is kept by sequence number: what leaves in one iteration has one time of sending, and RACK then takes
+ * the higher sequence number for the later one.
+ */
+static void lost_insert(struct tcp_segment **ring, struct tcp_segment *segment)
+{
+    struct tcp_segment *head = *ring, *before;
+
+    if (!head || sequence_before(segment->sequence, head->sequence)) {
+        segment_ring_push(ring, segment); /* round the ring, behind the last is in front of the first */
+        *ring = segment;
+        return;
+    }
+    before = head->order_previous;
+    while (sequence_after(before->sequence, segment->sequence))
+        before = before->order_previous;
+    segment->order_next = before->order_next;
+    segment->order_previous = before;
+    before->order_next->order_previous = segment;
+    before->order_next = segment;
+}
+
 /* What one ACK did, collected while it is processed. */
 struct acknowledgement {
     const struct tcp_input *in;
@@ -129,7 +151,7 @@ void tcp_mark_lost(struct tcp_connection *c, struct tcp_segment *segment)
 {
     segment_ring_remove(&c->in_flight, segment);
     segment->flags = (uint8_t)((segment->flags & ~TCP_SEGMENT_RESENT) | TCP_SEGMENT_LOST);
-    segment_ring_push(&c->lost, segment);
+    lost_insert(&c->lost, segment);
     c->lost_bytes += segment_span(segment);
 }
 
@@ -542,9 +564,9 @@ void tcp_acknowledge(struct tcp_connection *c, const struct tcp_input *in)
     if (work.duplicate)
         COUNT(c->stack, tcp_duplicate_acks);
     if (outstanding) {
-        process_sack(c, &work);
         if (sequence_after(in->ack, c->send_unacked))
-            advance(c, &work);
+            advance(c, &work); /* before the SACKs: what lies below them was not reordered */
+        process_sack(c, &work);
         if (work.rtt)
             tcp_rtt_sample(c, work.rtt);
         if (work.advanced || work.sacked)
