@@ -248,6 +248,19 @@ void neighbour_output(struct net_stack *stack, uint32_t neighbour, struct rte_mb
 /* A neighbour told its hardware address. `create`: make an entry if there is none. */
 void neighbour_learn(struct net_stack *stack, unsigned interface, const struct net_address *address,
                      const uint8_t mac[6], bool create);
+/* Data was acknowledged by way of it: it works (RFC 4861 section 7.3.1), nobody needs to ask. */
+static inline void neighbour_confirm(struct net_stack *stack, uint32_t neighbour)
+{
+    struct neighbour *entry = &stack->neighbours[neighbour];
+
+    if (entry->state == NEIGHBOUR_PROBE) {
+        entry->state = NEIGHBOUR_REACHABLE;
+        entry->probes = 0;
+        stack->neighbours_incomplete--;
+    }
+    if (entry->state == NEIGHBOUR_REACHABLE)
+        entry->changed_at = stack->tick;
+}
 void neighbour_housekeeping(struct net_stack *stack);
 void neighbour_destroy(struct net_stack *stack);
 

@@ -124,7 +124,9 @@ static void rack_update(struct tcp_connection *c, const struct tcp_segment *segm
     if (rack_ambiguous(c, segment, work, age))
         return;
     if (!(segment->flags & TCP_SEGMENT_RETRANSMITTED)) {
-        work->rtt = age ? age : 1; /* Karn: only segments sent once */
+        /* Karn: only segments sent once; and none from before a timeout, whose ACK may have been lost meanwhile. */
+        if (c->recovery != TCP_RECOVERY_LOSS || !sequence_before(segment->sequence, c->recovery_point))
+            work->rtt = age ? age : 1;
         if (c->rack_rtt && sequence_before(end, c->rack_end) && !(c->flags & TCP_FLAG_REORDERING) &&
             sequence_after(c->rack_sent_at, segment->sent_at)) {
             c->flags |= TCP_FLAG_REORDERING;
@@ -153,6 +155,8 @@ void tcp_mark_lost(struct tcp_connection *c, struct tcp_segment *segment)
     segment->flags = (uint8_t)((segment->flags & ~TCP_SEGMENT_RESENT) | TCP_SEGMENT_LOST);
     lost_insert(&c->lost, segment);
     c->lost_bytes += segment_span(segment);
+    if (c->recovery != TCP_RECOVERY_NONE && !sequence_before(segment->sequence, c->recovery_point))
+        c->flags |= TCP_FLAG_LOSS_BEYOND;
 }
 
 /* RFC 8985 section 6.2 step 5: what was sent long enough before something that has arrived is lost. */
@@ -335,6 +339,7 @@ static void advance(struct tcp_connection *c, struct acknowledgement *work)
     }
     if (work->repeated)
         sample_after_repair(c, work);
+    neighbour_confirm(c->stack, c->neighbour);
     c->send_unacked = ack;
     c->backoff = 0;
     c->progress_at = c->stack->tick;
@@ -354,6 +359,7 @@ void tcp_enter_recovery(struct tcp_connection *c)
 {
     COUNT(c->stack, tcp_fast_recoveries);
     undo_prepare(c);
+    c->flags &= ~(uint32_t)TCP_FLAG_LOSS_BEYOND;
     c->recovery = TCP_RECOVERY_FAST;
     c->recovery_point = c->send_next;
     c->recovery_flight = c->send_next - c->send_unacked;
@@ -371,6 +377,12 @@ static void recovery_finish(struct tcp_connection *c)
     c->flags &= ~(uint32_t)TCP_FLAG_UNDO;
     if (c->reorder_persist && --c->reorder_persist == 0)
         c->reorder_steps = 1;
+    if (c->flags & TCP_FLAG_LOSS_BEYOND) {
+        /* Data sent during the recovery was lost too: that is the next event. Its first retransmission may have left
+         * already, so an old echo would prove nothing: no undo. */
+        tcp_enter_recovery(c);
+        c->flags &= ~(uint32_t)TCP_FLAG_UNDO;
+    }
 }
 
 /* RFC 6937 with the conservative bound replaced by slow start while the ACK makes progress (PRR-SSRB). */
@@ -439,6 +451,7 @@ void tcp_mark_all_lost(struct tcp_connection *c)
     c->sacked_bytes = c->lost_bytes = 0;
     c->sacked_count = 0;
     c->duplicate_acks = 0;
+    c->flags &= ~(uint32_t)TCP_FLAG_LOSS_BEYOND;
     for (struct tcp_segment *segment = c->send_head; segment && segment != c->send_unsent; segment = segment->next) {
         segment->flags = (uint8_t)((segment->flags & ~(TCP_SEGMENT_SACKED | TCP_SEGMENT_RESENT)) | TCP_SEGMENT_LOST);
         segment_ring_push(&c->lost, segment);
@@ -578,6 +591,7 @@ void tcp_acknowledge(struct tcp_connection *c, const struct tcp_input *in)
         loss_and_recovery(c, &work);
     if (c->send_next == c->send_unacked && c->rack_rtt) {
         c->rack_rtt = 0; /* nothing in flight: times wrap before they are compared again */
+        c->flags &= ~(uint32_t)TCP_FLAG_LOSS_BEYOND;
         c->recovery = TCP_RECOVERY_NONE;
         c->duplicate_acks = 0;
     }

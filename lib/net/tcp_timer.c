@@ -282,8 +282,9 @@ static void keep_due(struct tcp_connection *c)
     }
     uint64_t quiet = (uint64_t)(c->stack->tick - c->received_at) << TIMER_TICK_SHIFT;
     uint64_t patience = config->keepalive_idle_us ? config->keepalive_idle_us : TCP_LONG_IDLE_US;
+    if (quiet < patience || quiet < config->keepalive_interval_us)
+        c->probes = 0; /* heard of since the last probe */
     if (quiet < patience) {
-        c->probes = 0;
         c->keep_at = stack_deadline(c->stack, patience - quiet);
         return;
     }
