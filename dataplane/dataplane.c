@@ -72,10 +72,11 @@ static int mailboxes_create(struct dataplane *dataplane, struct shm_error *error
     for (uint32_t from = 0; from < dataplane->worker_count; from++) {
         struct worker *sender = dataplane->workers[from];
         for (uint32_t to = 0; to < dataplane->worker_count; to++) {
-            struct mailbox *mailbox = rte_zmalloc("mailbox", sizeof(*mailbox), 64);
+            struct mailbox *mailbox = rte_malloc("mailbox", mailbox_size(dataplane->mailbox_slots), 64);
             if (mailbox == NULL) {
                 return shm_error_set(error, "no memory for the mailboxes between workers");
             }
+            mailbox_init(mailbox, dataplane->mailbox_slots);
             if (to == from) {
                 sender->to_housekeeper = mailbox; /* a worker writes no mail to itself */
             } else {
@@ -99,9 +100,8 @@ static int workers_allocate(struct dataplane *dataplane, struct shm_error *error
     return 0;
 }
 
-static int workers_create(struct dataplane *dataplane, struct shm_error *error)
+static int workers_create(struct dataplane *dataplane, uint64_t now, struct shm_error *error)
 {
-    const uint64_t now = clock_microseconds(&dataplane->clock, rte_rdtsc());
     for (uint32_t i = 0; i < dataplane->worker_count; i++) {
         if (worker_create(dataplane->workers[i], dataplane, i, now, error) != 0) {
             return -1;
@@ -117,11 +117,12 @@ static void steering_fill(struct dataplane *dataplane)
     }
 }
 
-static void describe(struct dataplane *dataplane, const struct shm_config *config)
+void dataplane_describe(struct dataplane *dataplane, const struct shm_config *config)
 {
     const uint64_t subscriptions = (uint64_t)config->mqtt.max_sessions * config->mqtt.max_subscriptions;
     dataplane->config = *config;
     dataplane->worker_count = config->dataplane.workers;
+    dataplane->mailbox_slots = MAILBOX_SLOTS;
     dataplane->topic_limits = (struct topic_limits){.levels = (uint16_t)config->mqtt.max_topic_levels,
                                                     .length = (uint16_t)config->mqtt.max_topic_length};
     dataplane->filters_max = (uint32_t)RTE_MAX((uint64_t)FILTERS_MIN, RTE_MIN(subscriptions, UINT64_C(16) << 20));
@@ -129,23 +130,30 @@ static void describe(struct dataplane *dataplane, const struct shm_config *confi
     steering_fill(dataplane);
 }
 
-int dataplane_start(struct dataplane *dataplane, const struct shm_config *config, struct shm_error *error)
+int dataplane_create_workers(struct dataplane *dataplane, uint64_t now, struct shm_error *error)
 {
-    describe(dataplane, config);
-    if (eal_start(&dataplane->config, dataplane->lcores, error) != 0) {
-        return -1;
-    }
-    clock_init(&dataplane->clock);
-    if (pool_create(dataplane, error) != 0 || ports_open(dataplane, error) != 0 ||
-        workers_allocate(dataplane, error) != 0) {
+    if (workers_allocate(dataplane, error) != 0) {
         return -1;
     }
     if (dataplane->worker_count > 1 &&
         (shared_create(dataplane, error) != 0 || mailboxes_create(dataplane, error) != 0)) {
         return -1;
     }
-    if (exchange_create(dataplane, error) != 0 || statistics_create(dataplane, error) != 0 ||
-        workers_create(dataplane, error) != 0) {
+    if (exchange_create(dataplane, error) != 0 || statistics_create(dataplane, error) != 0) {
+        return -1;
+    }
+    return workers_create(dataplane, now, error);
+}
+
+int dataplane_start(struct dataplane *dataplane, const struct shm_config *config, struct shm_error *error)
+{
+    dataplane_describe(dataplane, config);
+    if (eal_start(&dataplane->config, dataplane->lcores, error) != 0) {
+        return -1;
+    }
+    clock_init(&dataplane->clock);
+    if (pool_create(dataplane, error) != 0 || ports_open(dataplane, error) != 0 ||
+        dataplane_create_workers(dataplane, clock_microseconds(&dataplane->clock, rte_rdtsc()), error) != 0) {
         return -1;
     }
     for (uint32_t i = 0; i < dataplane->worker_count; i++) {
@@ -169,19 +177,24 @@ static void workers_free(struct dataplane *dataplane)
     }
 }
 
-void dataplane_stop(struct dataplane *dataplane)
+void dataplane_destroy_workers(struct dataplane *dataplane)
 {
-    atomic_store_explicit(&dataplane->stop, true, memory_order_relaxed);
-    rte_eal_mp_wait_lcore();
     exchange_destroy(dataplane);
     workers_free(dataplane);
     if (dataplane->shared != NULL) {
         topic_shared_destroy(dataplane->shared);
     }
+    stats_segment_close(&dataplane->stats);
+}
+
+void dataplane_stop(struct dataplane *dataplane)
+{
+    atomic_store_explicit(&dataplane->stop, true, memory_order_relaxed);
+    rte_eal_mp_wait_lcore();
+    dataplane_destroy_workers(dataplane);
     for (uint32_t i = 0; i < dataplane->port_count; i++) {
         port_close(&dataplane->ports[i]);
     }
-    stats_segment_close(&dataplane->stats);
     rte_mempool_free(dataplane->pool);
     rte_eal_cleanup();
 }

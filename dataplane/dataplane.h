@@ -31,6 +31,7 @@ struct dataplane {
     struct worker *workers[SHM_WORKERS_MAX];
     uint32_t lcores[SHM_WORKERS_MAX]; /* of each worker */
     uint8_t steering[128];            /* worker of each hash bucket, see exchange.h */
+    uint32_t mailbox_slots;           /* of each mailbox, a power of two */
     struct topic_shared *shared;      /* written by the main lcore; NULL with one worker */
     struct stats_segment stats;
     struct {
@@ -38,6 +39,20 @@ struct dataplane {
     } stats_offset;
     _Atomic bool stop; /* set by the main lcore or a signal, read by all */
 };
+
+/*
+ * The two inner halves of dataplane_start, for it and for tests that drive the workers in virtual time: DPDK runs
+ * already, `pool` and `ports` are the caller's, and worker_iterate is called instead of worker_run.
+ *
+ *     dataplane_describe(&dataplane, &config);
+ *     ... dataplane.clock, dataplane.pool, dataplane.ports, dataplane.port_count ...
+ *     dataplane_create_workers(&dataplane, now, &error);
+ *     ... worker_iterate(dataplane.workers[i]) for each, housekeeper_serve_topics(&dataplane, now) ...
+ *     dataplane_destroy_workers(&dataplane);
+ */
+void dataplane_describe(struct dataplane *dataplane, const struct shm_config *config);
+int dataplane_create_workers(struct dataplane *dataplane, uint64_t now, struct shm_error *error);
+void dataplane_destroy_workers(struct dataplane *dataplane);
 
 /* Starts DPDK, ports and workers by this (validated) configuration. 0, or -1 with a text for the operator. */
 int dataplane_start(struct dataplane *dataplane, const struct shm_config *config, struct shm_error *error);

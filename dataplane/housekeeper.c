@@ -233,7 +233,7 @@ static uint32_t updates_apply(struct dataplane *dataplane, uint32_t worker)
     return applied;
 }
 
-static uint32_t topics_serve(struct dataplane *dataplane, uint64_t now)
+uint32_t housekeeper_serve_topics(struct dataplane *dataplane, uint64_t now)
 {
     uint32_t work = 0;
     if (dataplane->shared == NULL) {
@@ -256,7 +256,7 @@ void housekeeper_run(struct housekeeper *housekeeper, const volatile sig_atomic_
     idle_init(&idle, true);
     while (!*stop) {
         const uint64_t now = clock_microseconds(&dataplane->clock, rte_rdtsc());
-        uint32_t work = topics_serve(dataplane, now) + requests_serve(housekeeper, now);
+        uint32_t work = housekeeper_serve_topics(dataplane, now) + requests_serve(housekeeper, now);
         if (now >= next_link) {
             next_link = now + LINK_INTERVAL_US;
             link_serve(housekeeper, now);

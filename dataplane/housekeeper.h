@@ -54,6 +54,12 @@ struct housekeeper {
 int housekeeper_create(struct housekeeper *housekeeper, struct dataplane *dataplane, struct link_listener *listener,
                        struct link *link, struct shm_error *error);
 
+/*
+ * One round of being the shared topic table's writer: applies what the workers have sent, reclaims what they have left.
+ * Returns how much was done. For housekeeper_run and for tests in virtual time.
+ */
+uint32_t housekeeper_serve_topics(struct dataplane *dataplane, uint64_t now);
+
 /* Runs until `*stop` is set. */
 void housekeeper_run(struct housekeeper *housekeeper, const volatile sig_atomic_t *stop);
 

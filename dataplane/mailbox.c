@@ -1,7 +1,15 @@
 /* The sender's slow half of the mailboxes: mails that wait, and getting blocks back. See mailbox.h. */
 #include "dataplane/mailbox.h"
 
+#include <string.h>
+
 #include "dataplane/message.h"
+
+void mailbox_init(struct mailbox *mailbox, uint32_t slots)
+{
+    memset(mailbox, 0, sizeof(*mailbox));
+    mailbox->mask = slots - 1;
+}
 
 bool mailbox_post(struct mailbox *mailbox, struct mem_region *memory, struct mail mail)
 {
@@ -45,7 +53,7 @@ static void mail_reclaim(const struct mail *mail, struct mem_region *memory)
 static void mailbox_send_waiting(struct mailbox *mailbox, struct mem_region *memory)
 {
     uint32_t head = atomic_load_explicit(&mailbox->head, memory_order_relaxed);
-    while (mailbox->waiting_first != NULL && head - mailbox->reclaimed < MAILBOX_SLOTS) {
+    while (mailbox->waiting_first != NULL && head - mailbox->reclaimed <= mailbox->mask) {
         struct mail_waiting *waiting = mailbox->waiting_first;
         mailbox->waiting_first = waiting->next;
         mailbox->posted--; /* counted when it was posted; mailbox_put counts again */
@@ -60,7 +68,7 @@ void mailbox_reclaim(struct mailbox *mailbox, struct mem_region *memory)
     /* Pairs with the release in mailbox_done. */
     const uint32_t tail = atomic_load_explicit(&mailbox->tail, memory_order_acquire);
     while (mailbox->reclaimed != tail) {
-        mail_reclaim(&mailbox->slots[mailbox->reclaimed & MAILBOX_MASK], memory);
+        mail_reclaim(&mailbox->slots[mailbox->reclaimed & mailbox->mask], memory);
         mailbox->reclaimed++;
     }
     if (mailbox->waiting_first != NULL) {

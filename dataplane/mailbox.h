@@ -6,10 +6,10 @@
  * handled the mail; to keep it longer, it copies. The sender gets the block back by looking how far the receiver came
  * (mailbox_reclaim), so nothing has to be sent back and no reference count is shared between threads.
  *
- * Bounds: a ring holds MAILBOX_SLOTS mails. Messages between clients are sent only if there is room in every mailbox
- * they go to (mailbox_has_room); else the publisher's connection is not read for the moment, and TCP slows the client
- * down. Mails of the router's own protocols (directory.h, retained.h) wait in the sender's memory instead
- * (mailbox_post), in order.
+ * Bounds: a ring holds as many mails as it was made for. Messages between clients are sent only if there is room in
+ * every mailbox they go to (mailbox_has_room); else the publisher's connection is not read for the moment, and TCP
+ * slows the client down. Mails of the router's own protocols (directory.h, retained.h) wait in the sender's memory
+ * instead (mailbox_post), in order.
  */
 #ifndef POLLUX_DATAPLANE_MAILBOX_H
 #define POLLUX_DATAPLANE_MAILBOX_H
@@ -21,8 +21,7 @@
 
 #include "lib/mem/mem.h"
 
-#define MAILBOX_SLOTS 8192u /* a power of two */
-#define MAILBOX_MASK (MAILBOX_SLOTS - 1)
+#define MAILBOX_SLOTS 8192u /* of the mailboxes between workers */
 
 enum mail_type {
     MAIL_NONE,
@@ -55,6 +54,8 @@ struct mail_waiting {
 };
 
 struct mailbox {
+    /* Set by mailbox_init. */
+    alignas(64) uint32_t mask; /* slots - 1 */
     /* Written by the sender. */
     alignas(64) _Atomic uint32_t head;
     uint32_t reclaimed; /* mails whose blocks the sender has back */
@@ -63,21 +64,30 @@ struct mailbox {
     /* Written by the receiver. */
     alignas(64) _Atomic uint32_t tail;
     /* Written by the sender, read by the receiver. */
-    alignas(64) struct mail slots[MAILBOX_SLOTS];
+    alignas(64) struct mail slots[];
 };
+
+/* Bytes of a mailbox with `slots` mails, a power of two. */
+static inline size_t mailbox_size(uint32_t slots)
+{
+    return sizeof(struct mailbox) + slots * sizeof(struct mail);
+}
+
+/* Before either side uses it: an empty mailbox in memory of mailbox_size(slots) bytes, aligned to 64. */
+void mailbox_init(struct mailbox *mailbox, uint32_t slots);
 
 /* Sender: is there room for `count` more mails? */
 static inline bool mailbox_has_room(struct mailbox *mailbox, uint32_t count)
 {
     const uint32_t head = atomic_load_explicit(&mailbox->head, memory_order_relaxed);
-    return mailbox->waiting_first == NULL && head - mailbox->reclaimed + count <= MAILBOX_SLOTS;
+    return mailbox->waiting_first == NULL && head - mailbox->reclaimed + count <= mailbox->mask + 1;
 }
 
 /* Sender: appends a mail. The caller has made sure that there is room. */
 static inline void mailbox_put(struct mailbox *mailbox, struct mail mail)
 {
     const uint32_t head = atomic_load_explicit(&mailbox->head, memory_order_relaxed);
-    mailbox->slots[head & MAILBOX_MASK] = mail;
+    mailbox->slots[head & mailbox->mask] = mail;
     mailbox->posted++;
     /* Pairs with the acquire in mailbox_pending: the receiver sees the slot and the block behind it. */
     atomic_store_explicit(&mailbox->head, head + 1, memory_order_release);
@@ -104,7 +114,7 @@ static inline uint32_t mailbox_pending(struct mailbox *mailbox)
 /* Receiver: a mail that waits, `index` below mailbox_pending; 0 is the oldest. Valid until mailbox_done. */
 static inline const struct mail *mailbox_at(const struct mailbox *mailbox, uint32_t index)
 {
-    return &mailbox->slots[(atomic_load_explicit(&mailbox->tail, memory_order_relaxed) + index) & MAILBOX_MASK];
+    return &mailbox->slots[(atomic_load_explicit(&mailbox->tail, memory_order_relaxed) + index) & mailbox->mask];
 }
 
 /* Receiver: the oldest `count` mails were handled; their blocks belong to the sender again. */

@@ -226,6 +226,9 @@ void worker_destroy(struct worker *worker)
     }
     session_table_destroy(worker->sessions);
     directory_destroy(worker->directory);
+    if (worker->memory != NULL) {
+        mem_region_destroy(worker->memory);
+    }
     if (worker->region_base != NULL) {
         munmap(worker->region_base, worker->config->dataplane.memory_per_worker);
     }
