@@ -253,7 +253,7 @@ void housekeeper_run(struct housekeeper *housekeeper, const volatile sig_atomic_
     struct dataplane *dataplane = housekeeper->dataplane;
     struct idle idle;
     uint64_t next_link = 0;
-    idle_init(&idle, true);
+    idle_init(&idle, true, IDLE_SLEEP_MAX_HOUSEKEEPER_US);
     while (!*stop) {
         const uint64_t now = clock_microseconds(&dataplane->clock, rte_rdtsc());
         uint32_t work = housekeeper_serve_topics(dataplane, now) + requests_serve(housekeeper, now);

@@ -4,9 +4,9 @@
 #include <sys/prctl.h>
 #include <time.h>
 
-void idle_init(struct idle *idle, bool adaptive)
+void idle_init(struct idle *idle, bool adaptive, uint32_t sleep_max_us)
 {
-    *idle = (struct idle){.adaptive = adaptive, .sleep_us = IDLE_SLEEP_FIRST_US};
+    *idle = (struct idle){.adaptive = adaptive, .sleep_us = IDLE_SLEEP_FIRST_US, .sleep_max_us = sleep_max_us};
 }
 
 uint32_t idle_sleep_time(struct idle *idle, uint64_t now, uint64_t deadline)
@@ -15,7 +15,7 @@ uint32_t idle_sleep_time(struct idle *idle, uint64_t now, uint64_t deadline)
         return 0;
     }
     uint32_t sleep = idle->sleep_us;
-    idle->sleep_us = sleep < IDLE_SLEEP_MAX_US / 2 ? 2 * sleep : IDLE_SLEEP_MAX_US;
+    idle->sleep_us = sleep < idle->sleep_max_us / 2 ? 2 * sleep : idle->sleep_max_us;
     if (deadline <= now) {
         return 0;
     }

@@ -1,8 +1,8 @@
 /*
  * Idle policy: what a worker does when an iteration found nothing.
  *
- * busy: polls again at once. adaptive: polls on for a short while, then sleeps for longer and longer times, up to
- * IDLE_SLEEP_MAX_US, so that an idle router uses little of a CPU and still answers within a millisecond. One packet
+ * busy: polls again at once. adaptive: polls on for a short while, then sleeps for longer and longer times, up to a
+ * maximum, so that an idle router uses little of a CPU and still answers within a millisecond. One packet
  * makes it poll again at full speed.
  */
 #ifndef POLLUX_DATAPLANE_IDLE_H
@@ -14,16 +14,18 @@
 enum {
     IDLE_POLL_US = 200, /* poll on for this long after the last work */
     IDLE_SLEEP_FIRST_US = 20,
-    IDLE_SLEEP_MAX_US = 500,
+    IDLE_SLEEP_MAX_US = 600,              /* a worker: what it adds to the first answer after a quiet time */
+    IDLE_SLEEP_MAX_HOUSEKEEPER_US = 1000, /* nothing on a message's way waits for the housekeeper */
 };
 
 struct idle {
     bool adaptive;
     uint64_t last_work; /* microseconds */
     uint32_t sleep_us;
+    uint32_t sleep_max_us;
 };
 
-void idle_init(struct idle *idle, bool adaptive);
+void idle_init(struct idle *idle, bool adaptive, uint32_t sleep_max_us);
 
 /* This iteration found work. */
 static inline void idle_work(struct idle *idle, uint64_t now)

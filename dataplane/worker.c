@@ -206,7 +206,7 @@ int worker_create(struct worker *worker, struct dataplane *dataplane, uint32_t i
     timer_wheel_init(&worker->wheel, now);
     timer_wheel_bind(&worker->wheel, TIMER_KIND_CLIENT, client_timer, worker);
     timer_wheel_bind(&worker->wheel, TIMER_KIND_SESSION, session_timer, worker);
-    idle_init(&worker->idle, dataplane->config.dataplane.idle == SHM_IDLE_ADAPTIVE);
+    idle_init(&worker->idle, dataplane->config.dataplane.idle == SHM_IDLE_ADAPTIVE, IDLE_SLEEP_MAX_US);
     if (memory_create(worker, error) != 0 || net_create(worker, error) != 0 || topics_create(worker, error) != 0) {
         return -1;
     }
