@@ -1,9 +1,9 @@
 /*
  * What carries the bytes of the load generator: TCP connections, by whatever means.
  *
- * The first backend is kernel sockets (backend_socket.c). The interface is that of an event-driven TCP stack, so that
- * lib/net on a DPDK port fits in without a change above: bytes come up through a callback, in place; bytes go down
- * into a send stream that the next poll puts on the wire, as much at a time as there is.
+ * Two backends: kernel sockets (backend_socket.c), and lib/net on a DPDK device (backend_dpdk.c). The interface is that
+ * of an event-driven TCP stack: bytes come up through a callback, in place; bytes go down into a send stream that the
+ * next poll puts on the wire, as much at a time as there is.
  *
  * One struct backend per thread, used by that thread only. Channels belong to their backend.
  */
@@ -15,7 +15,10 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "lib/net/address.h"
+
 struct backend;
+struct device;
 struct channel; /* one TCP connection */
 
 struct backend_config {
@@ -24,6 +27,13 @@ struct backend_config {
     const struct sockaddr_storage *sources; /* local addresses to connect from in turn, or none */
     uint32_t source_count;
     size_t largest_packet; /* bytes: receive buffers hold at least two of them */
+
+    /* For lib/net only, which has its own addresses to connect from, in turn. */
+    const struct device *device;
+    const struct net_prefix *addresses;
+    uint32_t address_count;
+    struct net_address gateway; /* NET_ADDRESS_ANY: everything is on the link */
+    uint32_t connections;       /* open at the same time, at most */
 };
 
 /* Called from within poll() (`closed` also from connect). `user` is what connect() was given. */
@@ -50,10 +60,14 @@ struct backend_ops {
     /* Takes over what was written, up to `end`. */
     void (*commit)(struct channel *channel, const uint8_t *end);
 
-    /* Sends what was committed, waits for events up to `timeout_ns`, handles them. */
+    /* Sends what was committed, waits for events up to `timeout_ns` unless it polls without pause, handles them. */
     void (*poll)(struct backend *backend, uint64_t timeout_ns);
+
+    /* ns that the thread had work, for a backend that polls; NULL: its CPU time says so. */
+    uint64_t (*busy_time)(const struct backend *backend);
 };
 
 extern const struct backend_ops backend_socket;
+extern const struct backend_ops backend_dpdk;
 
 #endif

@@ -39,6 +39,8 @@ struct publisher {
     uint64_t forgiven;      /* copies that nobody waits for any more */
     uint64_t seen_resolved; /* at the last look for stalls */
     uint64_t due;           /* open loop: messages whose time has come */
+    struct publisher *next_waking;
+    bool waking; /* closed loop: in the list of those that may have credit */
 };
 
 struct subscriber {
@@ -54,7 +56,8 @@ struct load {
     uint32_t groups;                            /* of the run */
     uint32_t window;
     char *filters; /* one string a subscriber */
-    uint64_t next_stall_look;
+    uint64_t next_stall_look, next_look;
+    struct publisher *waking; /* closed loop: those that may have credit */
 
     /* Open loop: the message to come is number `turn` of the worker's publisher `next`. */
     double interval; /* ns between messages of the whole run */
@@ -193,9 +196,27 @@ static void ended(struct client *client, const char *why)
     run_fail(worker->run, "client %s%u: %s", client->context->id_prefix, client->number, why);
 }
 
+/* The next step looks whether this one may send: a step that looked at all would cost more than it sends. */
+static inline void wake(struct load *load, struct publisher *publisher)
+{
+    if (publisher->waking)
+        return;
+    publisher->waking = true;
+    publisher->next_waking = load->waking;
+    load->waking = publisher;
+}
+
+static void wake_all(struct load *load)
+{
+    for (uint32_t i = 0; i < load->publisher_count; i++)
+        wake(load, &load->publishers[i]);
+}
+
 static void acknowledged(struct client *client)
 {
-    ((struct publisher *)client)->acknowledged++;
+    struct publisher *publisher = (struct publisher *)client;
+    publisher->acknowledged++;
+    wake(((struct worker *)client->context->user)->state, publisher);
 }
 
 /* ---- Receiving ---- */
@@ -205,7 +226,7 @@ static void message(struct client *client, const struct mqtt_publish *publish)
     struct subscriber *subscriber = (struct subscriber *)client;
     struct worker *worker = client->context->user;
     struct run *run = worker->run;
-    const struct load *load = worker->state;
+    struct load *load = worker->state;
     struct stamp stamp;
     if (client->filter == NULL || publish->payload.length != run->scenario->payload) {
         run_fail(run, "a message arrived that is not of this run");
@@ -225,6 +246,8 @@ static void message(struct client *client, const struct mqtt_publish *publish)
     if (verdict == TRACKER_LATE)
         worker_count_up(&worker->overtaken, 1);
     worker_count_up(&run->resolved[(size_t)worker->index * run->scenario->publishers + stamp.publisher], advance);
+    if (run->worker_count == 1)
+        wake(load, &load->publishers[stamp.publisher]);
     if (worker->phase == PHASE_MEASURE)
         histogram_record(&worker->latency, worker->now > stamp.due ? worker->now - stamp.due : 0);
 }
@@ -267,15 +290,15 @@ static uint64_t due_time(const struct worker *worker, const struct publisher *pu
     return worker->run->load_start + (uint64_t)(turns * load->interval);
 }
 
-/* Writes `n` messages behind each other into the send stream. */
+/* Writes `n` messages into the send stream. */
 static void publish(struct worker *worker, struct publisher *publisher, uint64_t n)
 {
     const struct backend_ops *ops = worker->context.ops;
     const bool open_loop = worker->run->scenario->rate > 0;
     struct channel *channel = publisher->client.channel;
-    uint8_t *dst = ops->reserve(channel, n * publisher->length);
     struct stamp stamp = {.publisher = publisher->number, .due = worker->now};
-    for (uint64_t i = 0; i < n; i++, dst += publisher->length) {
+    for (uint64_t i = 0; i < n; i++) {
+        uint8_t *dst = ops->reserve(channel, publisher->length);
         memcpy(dst, publisher->packet, publisher->length);
         stamp.sequence = (uint32_t)publisher->sent;
         if (open_loop)
@@ -287,8 +310,8 @@ static void publish(struct worker *worker, struct publisher *publisher, uint64_t
             dst[publisher->packet_id_at + 1] = (uint8_t)id;
         }
         publisher->sent++;
+        ops->commit(channel, dst + publisher->length);
     }
-    ops->commit(channel, dst);
     worker_count_up(&worker->sent, n);
     worker_count_up(&worker->expected, n * publisher->fan);
 }
@@ -306,22 +329,43 @@ static void forgive_stalled(struct worker *worker, struct load *load)
             publisher->forgiven += undelivered(worker->run, publisher);
         publisher->seen_resolved = news;
     }
+    wake_all(load);
 }
 
-/* Closed loop: every publisher fills its window. */
+/* Fills the window of one publisher; false if the connection has no room for it yet. */
+static bool fill_window(struct worker *worker, const struct load *load, struct publisher *publisher)
+{
+    uint64_t waiting = undelivered(worker->run, publisher), limit = (uint64_t)load->window * publisher->fan;
+    if (waiting >= limit)
+        return true;
+    uint64_t wanted = (limit - waiting + publisher->fan - 1) / publisher->fan;
+    uint64_t n = sendable(worker, publisher, wanted);
+    if (n > 0)
+        publish(worker, publisher, n);
+    return n == wanted;
+}
+
+/* Closed loop: every publisher that may have credit fills its window. */
 static uint64_t step_closed(struct worker *worker, struct load *load)
 {
-    for (uint32_t i = 0; i < load->publisher_count; i++) {
-        struct publisher *publisher = &load->publishers[i];
-        uint64_t waiting = undelivered(worker->run, publisher), limit = (uint64_t)load->window * publisher->fan;
-        if (waiting >= limit)
-            continue;
-        uint64_t n = sendable(worker, publisher, (limit - waiting + publisher->fan - 1) / publisher->fan);
-        if (n > 0)
-            publish(worker, publisher, n);
+    const bool alone = worker->run->worker_count == 1;
+    if (worker->now >= load->next_look) { /* at the start, and where other threads give credit */
+        load->next_look = alone ? UINT64_MAX : worker->now + OTHER_THREADS_WAIT;
+        wake_all(load);
+    }
+    struct publisher *publisher = load->waking;
+    load->waking = NULL;
+    while (publisher != NULL) {
+        struct publisher *next = publisher->next_waking;
+        publisher->waking = false;
+        if (!fill_window(worker, load, publisher))
+            wake(load, publisher);
+        publisher = next;
     }
     forgive_stalled(worker, load);
-    return worker->run->worker_count > 1 ? OTHER_THREADS_WAIT : IDLE_WAIT;
+    if (alone)
+        return load->waking != NULL ? MILLISECOND : IDLE_WAIT;
+    return OTHER_THREADS_WAIT;
 }
 
 static void send_due(struct worker *worker, struct load *load, struct publisher *publisher)

@@ -1,6 +1,7 @@
 /* The command line: options, scenarios and their presets, addresses. Everything wrong ends the program here. */
 #include "perf/options.h"
 
+#include <arpa/inet.h>
 #include <getopt.h>
 #include <math.h>
 #include <netdb.h>
@@ -50,6 +51,11 @@ static const char help[] =
     "  -T, --threads N         (1)\n"
     "  --source ADDRESS,...    connect from these local addresses in turn (28,000 connections each)\n"
     "  --keep-alive SECONDS    (0, off)\n"
+    "\n"
+    "Without the kernel: Pollux's own TCP/IP stack on a DPDK device, polled without pause on one CPU\n"
+    "  --dpdk DEVICE           net_vhost0,iface=/run/x.sock   net_af_xdp0,iface=eth1   0000:01:00.0   ...\n"
+    "  --address IP/PREFIX,... addresses to connect from in turn (32,000 connections each)\n"
+    "  --gateway IP            --mtu BYTES  (1500)    --buffers N  packet buffers of 2.3 KiB (65536)\n"
     "\n"
     "Measurement\n"
     "  -d, --duration SECONDS  (5)      --warm-up SECONDS  (1)\n"
@@ -238,6 +244,41 @@ static void parse_sources(struct options *options, char *list)
     }
 }
 
+/* 198.18.0.2/24 or 2001:db8::2/64. */
+static void parse_prefix(const char *text, struct net_prefix *prefix)
+{
+    char address[64];
+    uint8_t bytes[16];
+    uint32_t ip4;
+    const char *slash = strchr(text, '/');
+    unsigned long length = slash != NULL ? strtoul(slash + 1, NULL, 10) : 0;
+    snprintf(address, sizeof(address), "%.*s", (int)strcspn(text, "/"), text);
+    if (slash != NULL && inet_pton(AF_INET, address, &ip4) == 1 && length >= 1 && length <= 32)
+        *prefix = (struct net_prefix){net_address_ip4(ip4), (uint8_t)length};
+    else if (slash != NULL && inet_pton(AF_INET6, address, bytes) == 1 && length >= 1 && length <= 128)
+        *prefix = (struct net_prefix){net_address_ip6(bytes), (uint8_t)length};
+    else
+        usage_error("'%s' is no address with prefix length, such as 198.18.0.2/24", text);
+}
+
+static void parse_local_addresses(struct options *options, char *list)
+{
+    for (char *rest, *item = strtok_r(list, ", ", &rest); item != NULL; item = strtok_r(NULL, ", ", &rest)) {
+        if (options->locals == NET_INTERFACE_ADDRESSES)
+            usage_error("--address: more than %d", NET_INTERFACE_ADDRESSES);
+        parse_prefix(item, &options->local[options->locals++]);
+    }
+}
+
+static void parse_gateway(struct options *options, const char *text)
+{
+    struct net_prefix prefix;
+    char with_length[64];
+    snprintf(with_length, sizeof(with_length), "%s/32", text);
+    parse_prefix(with_length, &prefix);
+    options->gateway = prefix.address;
+}
+
 /* What the command line says about every scenario; -1 and NULL where it says nothing. */
 struct overrides {
     const char *host, *port, *clients;
@@ -245,7 +286,23 @@ struct overrides {
     double rate, interval;
 };
 
-enum { LONG_HELP = 256, PUBLISHERS_, SUBSCRIBERS_, BROKER_PID, SOURCE, KEEP_ALIVE, WARM_UP, P99_BELOW, JSON, QUIET };
+enum {
+    LONG_HELP = 256,
+    PUBLISHERS_,
+    SUBSCRIBERS_,
+    BROKER_PID,
+    SOURCE,
+    KEEP_ALIVE,
+    WARM_UP,
+    P99_BELOW,
+    JSON,
+    QUIET,
+    DPDK,
+    ADDRESS,
+    GATEWAY,
+    MTU,
+    BUFFERS
+};
 
 static const struct option long_options[] = {
     {"host", required_argument, NULL, 'h'},
@@ -270,11 +327,39 @@ static const struct option long_options[] = {
     {"duration", required_argument, NULL, 'd'},
     {"warm-up", required_argument, NULL, WARM_UP},
     {"p99-below", required_argument, NULL, P99_BELOW},
+    {"dpdk", required_argument, NULL, DPDK},
+    {"address", required_argument, NULL, ADDRESS},
+    {"gateway", required_argument, NULL, GATEWAY},
+    {"mtu", required_argument, NULL, MTU},
+    {"buffers", required_argument, NULL, BUFFERS},
     {"json", no_argument, NULL, JSON},
     {"quiet", no_argument, NULL, QUIET},
     {"help", no_argument, NULL, LONG_HELP},
     {NULL, 0, NULL, 0},
 };
+
+static bool parse_device_option(struct options *options, int option)
+{
+    switch (option) {
+    case DPDK:
+        options->dpdk = optarg;
+        return true;
+    case ADDRESS:
+        parse_local_addresses(options, optarg);
+        return true;
+    case GATEWAY:
+        parse_gateway(options, optarg);
+        return true;
+    case MTU:
+        options->mtu = (uint16_t)parse_count(optarg, 1000);
+        return true;
+    case BUFFERS:
+        options->buffers = parse_count(optarg, 1024);
+        return true;
+    default:
+        return false;
+    }
+}
 
 static void parse_load_option(struct overrides *overrides, int option)
 {
@@ -365,7 +450,8 @@ static void parse_option(struct options *options, struct overrides *overrides, i
         options->quiet = true;
         break;
     default:
-        parse_load_option(overrides, option);
+        if (!parse_device_option(options, option))
+            parse_load_option(overrides, option);
     }
 }
 
@@ -386,11 +472,25 @@ static void apply(struct scenario *scenario, const struct overrides *overrides)
         usage_error("a payload has %u to %u bytes", LOAD_STAMP, LOAD_PAYLOAD_MAX);
 }
 
+static void check_device_options(const struct options *options)
+{
+    if (options->dpdk == NULL) {
+        if (options->locals > 0)
+            usage_error("--address goes with --dpdk; kernel sockets have --source");
+        return;
+    }
+    if (options->locals == 0)
+        usage_error("--dpdk needs --address, such as 198.18.0.2/24");
+    if (options->threads > 1 || options->sources > 0)
+        usage_error("--dpdk runs on one thread, and --address has its sources");
+}
+
 void options_parse(struct options *options, int argc, char **argv)
 {
     struct overrides overrides = {
         .host = "localhost", .port = "1883", .publishers = -1, .subscribers = -1, .size = -1, .qos = -1, .window = -1};
-    *options = (struct options){.version = MQTT_V311, .threads = 1, .duration = 5, .warmup = 1};
+    *options =
+        (struct options){.version = MQTT_V311, .threads = 1, .duration = 5, .warmup = 1, .buffers = 65536, .mtu = 1500};
     int option;
     while ((option = getopt_long(argc, argv, "h:p:V:u:P:c:s:q:t:i:r:I:w:T:d:", long_options, NULL)) != -1)
         parse_option(options, &overrides, option);
@@ -400,6 +500,7 @@ void options_parse(struct options *options, int argc, char **argv)
         add_scenario(options, "p2p-50", overrides.clients);
     for (uint32_t i = 0; i < options->scenarios; i++)
         apply(&options->scenario[i], &overrides);
+    check_device_options(options);
     resolve(overrides.host, overrides.port, &options->address, &options->address_length);
     snprintf(options->target, sizeof(options->target), "%s:%s", overrides.host, overrides.port);
 }

@@ -6,7 +6,10 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "lib/net/net.h"
 #include "perf/process.h"
+
+struct device;
 
 #define SCENARIOS_MAX 16
 #define SOURCES_MAX 256
@@ -41,6 +44,15 @@ struct options {
     socklen_t address_length;
     struct sockaddr_storage source[SOURCES_MAX];
     uint32_t sources;
+
+    /* lib/net on a DPDK device instead of kernel sockets. */
+    const char *dpdk;            /* device arguments; NULL: kernel sockets */
+    const struct device *device; /* the same, opened: the program's to fill in */
+    struct net_prefix local[NET_INTERFACE_ADDRESSES];
+    uint32_t locals;
+    struct net_address gateway;
+    uint32_t buffers;
+    uint16_t mtu;
 
     uint8_t version; /* enum mqtt_version */
     const char *topic;

@@ -88,6 +88,8 @@ static void *worker_main(void *argument)
         else
             wait = run->activity->step(worker);
         run->ops->poll(worker->context.backend, wait);
+        if (run->ops->busy_time != NULL)
+            atomic_store_explicit(&worker->busy, run->ops->busy_time(worker->context.backend), memory_order_relaxed);
     }
     run->ops->destroy(worker->context.backend);
     run->activity->finish(worker);
@@ -221,11 +223,14 @@ static void drain(struct run *run)
     }
 }
 
-static uint64_t thread_time(pthread_t thread)
+/* ns that the thread worked: what a polling backend says, else the CPU time that it had. */
+static uint64_t work_time(const struct run *run, struct worker *worker)
 {
     clockid_t clock;
     struct timespec time = {0};
-    if (pthread_getcpuclockid(thread, &clock) == 0)
+    if (run->ops->busy_time != NULL)
+        return atomic_load_explicit(&worker->busy, memory_order_relaxed);
+    if (pthread_getcpuclockid(worker->thread, &clock) == 0)
         clock_gettime(clock, &time);
     return (uint64_t)time.tv_sec * SECOND + (uint64_t)time.tv_nsec;
 }
@@ -234,7 +239,7 @@ static double busiest(const struct run *run, const uint64_t *before, uint64_t to
 {
     double most = 0;
     for (uint32_t i = 0; i < run->worker_count; i++) {
-        double share = (double)(thread_time(run->workers[i].thread) - before[i]) / (double)took;
+        double share = (double)(work_time(run, &run->workers[i]) - before[i]) / (double)took;
         most = share > most ? share : most;
     }
     return most;
@@ -245,7 +250,7 @@ static void measure(struct run *run, struct result *result)
     struct sample before, after;
     uint64_t *times = calloc(run->worker_count, sizeof(*times));
     for (uint32_t i = 0; times != NULL && i < run->worker_count; i++)
-        times[i] = thread_time(run->workers[i].thread);
+        times[i] = work_time(run, &run->workers[i]);
     sample_take(run, &before);
     atomic_store(&run->phase, PHASE_MEASURE);
     wait_and_show(run, "measuring", run->options->duration);
@@ -325,11 +330,16 @@ void run_scenario(const struct options *options, const struct scenario *scenario
     struct run run = {.options = options,
                       .scenario = scenario,
                       .activity = activity_of(scenario->pattern),
-                      .ops = &backend_socket,
+                      .ops = options->device != NULL ? &backend_dpdk : &backend_socket,
                       .backend = {.target = options->address,
                                   .target_length = options->address_length,
                                   .sources = options->source,
                                   .source_count = options->sources,
+                                  .device = options->device,
+                                  .addresses = options->local,
+                                  .address_count = options->locals,
+                                  .gateway = options->gateway,
+                                  .connections = scenario->publishers + scenario->subscribers,
                                   .largest_packet = scenario->payload + 2 * MQTT_STRING_MAX},
                       .worker_count = workers_for(options, scenario),
                       .failing = ATOMIC_FLAG_INIT};

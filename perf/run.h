@@ -48,6 +48,8 @@ struct worker {
     atomic_ullong repeated;  /* of these, those that had arrived before */
     atomic_ullong overtaken; /* of these, those that came late */
 
+    atomic_ullong busy; /* ns of work, if the backend tells */
+
     struct histogram latency; /* read when the thread has ended */
 };
 
