@@ -107,17 +107,18 @@ def both_are_killed(router):
 
 
 def machine():
-    """What a lab could leave behind."""
-    def read(path):
-        return pathlib.Path(path).read_text().strip() if os.path.exists(path) else None
+    """What this lab could leave behind. Huge pages belong to all labs, so they count only while it is the only one."""
+    def lines(*command):
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
 
-    links = subprocess.run(["ip", "-brief", "link"], capture_output=True, text=True, check=True).stdout
-    namespaces = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
+    namespaces = [line.split()[0] for line in lines("ip", "netns") if line]
+    pages = pathlib.Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
+    alone = all(name.startswith(state.name) for name in namespaces)
     return {
-        "huge pages": read("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"),
-        "links": sorted(line.split()[0] for line in links.splitlines()),
-        "namespaces": sorted(line.split()[0] for line in namespaces.splitlines() if line),
-        "mounts": sorted(line.split()[1] for line in open("/proc/mounts") if "huge" in line or "pollux" in line),
+        "huge pages": pages.read_text().strip() if alone and pages.exists() else None,
+        "links": sorted(line.split()[0] for line in lines("ip", "-brief", "link")),
+        "namespaces": sorted(name for name in namespaces if name in (state.name, f"{state.name}-router")),
+        "mounts": sorted(line.split()[1] for line in open("/proc/mounts") if f"{state}/" in line),
         "state": state.exists(),
     }
 
