@@ -185,6 +185,9 @@ void exchange_redirect(void *arg, unsigned to, unsigned interface, struct rte_mb
 static void backlog_append(struct worker *worker, uint32_t interface, struct rte_mbuf **packets, uint16_t count)
 {
     struct exchange_backlog *backlog = &worker->exchange.backlogs[interface];
+    if (backlog->count == 0) {
+        backlog->moved_at = worker->now;
+    }
     for (uint16_t i = 0; i < count; i++) {
         if (backlog->count == EXCHANGE_BACKLOG) {
             worker->runtime.tx_backlog_full++;
@@ -233,6 +236,12 @@ uint16_t exchange_transmit(void *arg, unsigned interface, struct rte_mbuf **pack
     return count;
 }
 
+static void backlog_shift(struct exchange_backlog *backlog, uint32_t count)
+{
+    backlog->count -= count;
+    memmove(backlog->packets, backlog->packets + count, backlog->count * sizeof(backlog->packets[0]));
+}
+
 static uint32_t backlog_send(struct worker *worker, uint32_t interface)
 {
     struct exchange_backlog *backlog = &worker->exchange.backlogs[interface];
@@ -241,9 +250,16 @@ static uint32_t backlog_send(struct worker *worker, uint32_t interface)
     }
     const uint16_t sent = rte_eth_tx_burst(worker->dataplane->ports[interface].id, (uint16_t)worker->index,
                                            backlog->packets, (uint16_t)backlog->count);
-    worker->runtime.tx_packets += sent;
-    backlog->count -= sent;
-    memmove(backlog->packets, backlog->packets + sent, backlog->count * sizeof(backlog->packets[0]));
+    if (sent > 0) {
+        worker->runtime.tx_packets += sent;
+        backlog->moved_at = worker->now;
+        backlog_shift(backlog, sent);
+    } else if (worker->now > backlog->moved_at + EXCHANGE_STUCK_US) {
+        worker->runtime.tx_backlog_full++;
+        backlog->moved_at = worker->now;
+        rte_pktmbuf_free(backlog->packets[0]);
+        backlog_shift(backlog, 1);
+    }
     return sent;
 }
 

@@ -7,7 +7,8 @@
  * discovery go to every worker.
  *
  * Sending. Worker w uses transmit queue w; without one, it passes packets to worker w modulo the number of queues. What
- * a device does not take at once waits in a bounded backlog, so a full ring does not cost a retransmission.
+ * a device does not take at once waits in a bounded backlog, so a full ring does not cost a retransmission. A packet
+ * that a device refuses for EXCHANGE_STUCK_US is dropped, so that it cannot hold up the others for ever.
  *
  * Rings have one producer and one consumer (rte_ring). A full ring drops the packet and counts; TCP repairs it.
  */
@@ -28,10 +29,12 @@ struct worker;
 
 #define EXCHANGE_BURST 32u
 #define EXCHANGE_BACKLOG 1024u
+#define EXCHANGE_STUCK_US 100000u
 
 /* Packets of one port that wait for room in its transmit queue. */
 struct exchange_backlog {
     uint32_t count;
+    uint64_t moved_at; /* microseconds: when the device last took one, or the first came */
     struct rte_mbuf *packets[EXCHANGE_BACKLOG];
 };
 
