@@ -241,6 +241,7 @@ struct net_sizes {
     size_t time_wait;
     size_t neighbour;
     size_t flow_slots_per_connection; /* share of the flow table */
+    size_t moved_flow;                /* one for every connection given away; untouched memory until then */
 };
 
 void net_sizes(struct net_sizes *sizes);

@@ -473,5 +473,6 @@ void net_sizes(struct net_sizes *sizes)
         .time_wait = sizeof(struct tcp_time_wait),
         .neighbour = sizeof(struct neighbour),
         .flow_slots_per_connection = 2 * sizeof(struct flow_slot),
+        .moved_flow = sizeof(struct tcp_moved_flow),
     };
 }

@@ -466,19 +466,19 @@ static const struct net_flow *reference_flow(const struct net_stack *stack, uint
     }
 }
 
-static uint32_t flow_find(const struct net_stack *stack, const struct net_packet *packet)
+uint32_t tcp_flow_find(const struct net_stack *stack, const struct net_flow *flow, uint32_t hash)
 {
-    uint32_t position = packet->hash, reference;
+    uint32_t position = hash, reference;
 
-    while ((reference = flow_table_candidate(&stack->flows, packet->hash, &position)) != 0)
-        if (net_flow_equal(reference_flow(stack, reference), &packet->flow))
+    while ((reference = flow_table_candidate(&stack->flows, hash, &position)) != 0)
+        if (net_flow_equal(reference_flow(stack, reference), flow))
             return reference;
     return 0;
 }
 
 void tcp_input(struct net_stack *stack, struct net_packet *packet)
 {
-    uint32_t reference = flow_find(stack, packet), index = flow_reference_index(reference);
+    uint32_t reference = tcp_flow_find(stack, &packet->flow, packet->hash), index = flow_reference_index(reference);
     struct tcp_input in;
 
     input_fill(packet, &in);

@@ -139,6 +139,8 @@ uint32_t tcp_local_mss(const struct net_stack *stack, const struct net_flow *flo
 
 /* tcp_input.c */
 void tcp_input(struct net_stack *stack, struct net_packet *packet);
+/* The reference of the record that stands for the flow, whatever its kind; 0: none. */
+uint32_t tcp_flow_find(const struct net_stack *stack, const struct net_flow *flow, uint32_t hash);
 bool tcp_parse(struct net_stack *stack, struct net_packet *packet);
 void tcp_input_connection(struct tcp_connection *c, struct tcp_input *in);
 void tcp_input_options(struct net_stack *stack, struct tcp_input *in);
@@ -222,7 +224,11 @@ void time_wait_enter(struct tcp_connection *c);
 void time_wait_input(struct net_stack *stack, struct tcp_time_wait *record, struct tcp_input *in);
 void time_wait_housekeeping(struct net_stack *stack);
 
+void time_wait_free(struct net_stack *stack, struct tcp_time_wait *record);
+
 /* tcp_move.c */
+/* Does steering bring the flow's segments to this worker? */
+bool tcp_flow_is_ours(const struct net_stack *stack, const struct net_flow *flow);
 void moved_input(struct net_stack *stack, struct tcp_moved_flow *record, struct tcp_input *in);
 void moved_housekeeping(struct net_stack *stack);
 

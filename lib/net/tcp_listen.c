@@ -306,6 +306,12 @@ void tcp_listen_input(struct net_stack *stack, struct tcp_input *in, uint32_t fl
         COUNT(stack, drop_tcp_flags);
         return;
     }
+    if (!tcp_flow_is_ours(stack, &in->packet->flow)) {
+        /* Steering brings such a segment elsewhere, so a stack that gave the connection away passed it on: it is here
+         * before the connection. A RST would end what lives; the peer sends it again. */
+        COUNT(stack, drop_tcp_moved_early);
+        return;
+    }
     COUNT(stack, drop_tcp_no_connection);
     tcp_reset_segment(stack, in);
 }

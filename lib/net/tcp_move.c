@@ -17,19 +17,6 @@ static uint32_t record_index(const struct net_stack *stack, const struct tcp_mov
     return (uint32_t)(record - stack->moved_flows);
 }
 
-static struct tcp_moved_flow *record_find(struct net_stack *stack, const struct net_flow *flow)
-{
-    const uint32_t hash = hash_flow(stack->config.seed, flow);
-    uint32_t position = hash, reference;
-
-    while ((reference = flow_table_candidate(&stack->flows, hash, &position)) != 0) {
-        struct tcp_moved_flow *record = &stack->moved_flows[flow_reference_index(reference)];
-        if (flow_reference_kind(reference) == FLOW_MOVED && net_flow_equal(&record->flow, flow))
-            return record;
-    }
-    return NULL;
-}
-
 static void record_free(struct net_stack *stack, struct tcp_moved_flow *record)
 {
     flow_table_remove(&stack->flows, record->hash, flow_reference(FLOW_MOVED, record_index(stack, record)));
@@ -94,6 +81,59 @@ static void mbufs_free(struct tcp_segment *segment)
     }
 }
 
+/* The peer is told at once: it would find out with its next segment only, and its segments pass two workers. */
+static void moved_reset(struct net_stack *stack, const struct tcp_connection *c)
+{
+    struct tcp_bare bare = {.flow = &c->flow,
+                            .sequence = c->send_next,
+                            .ack = c->receive_next,
+                            .flags = RTE_TCP_RST_FLAG | RTE_TCP_ACK_FLAG};
+    unsigned interface;
+    const int neighbour = neighbour_toward(stack, &c->flow.remote, &interface);
+
+    if (neighbour == NET_NONE)
+        return;
+    bare.neighbour = (uint32_t)neighbour;
+    bare.interface = (uint8_t)interface;
+    COUNT(stack, tcp_resets_sent);
+    tcp_send_bare(stack, &bare);
+}
+
+void tcp_move_drop(struct net_stack *stack, const struct tcp_moved *moved, uint64_t now)
+{
+    stack_set_now(stack, now);
+    mbufs_free(moved->connection.receive_head);
+    mbufs_free(moved->connection.out_of_order);
+    moved_reset(stack, &moved->connection);
+}
+
+/*
+ * Whatever stands for the flow here gives way to the connection that arrives: the record of its having been here
+ * before, or what an earlier connection between the same ports left behind. Else the lookup would find that first.
+ */
+static void predecessor_remove(struct net_stack *stack, const struct net_flow *flow, uint32_t hash)
+{
+    uint32_t reference;
+
+    while ((reference = tcp_flow_find(stack, flow, hash)) != 0) {
+        const uint32_t index = flow_reference_index(reference);
+        switch (flow_reference_kind(reference)) {
+        case FLOW_CONNECTION:
+            connection_end(&stack->connections[index], TCP_CLOSE_RESET);
+            break;
+        case FLOW_HALF_OPEN:
+            half_open_free(stack, &stack->half_opens[index]);
+            break;
+        case FLOW_TIME_WAIT:
+            time_wait_free(stack, &stack->time_waits[index]);
+            break;
+        case FLOW_MOVED:
+            record_free(stack, &stack->moved_flows[index]);
+            break;
+        }
+    }
+}
+
 /* What belongs to a stack rather than to the connection. */
 static void adopt(struct net_stack *stack, struct tcp_connection *c, const struct tcp_connection *from,
                   uint32_t neighbour, uint32_t generation)
@@ -119,12 +159,12 @@ struct tcp_connection *tcp_move_here(struct net_stack *stack, const struct tcp_m
     unsigned interface;
 
     stack_set_now(stack, now);
+    predecessor_remove(stack, &from->flow, hash);
     const int neighbour = neighbour_toward(stack, &from->flow.remote, &interface);
     struct tcp_connection *c =
         neighbour < 0 ? NULL : connection_create(stack, &from->flow, hash, from->interface, (uint32_t)neighbour);
     if (!c) {
-        mbufs_free(from->receive_head);
-        mbufs_free(from->out_of_order);
+        tcp_move_drop(stack, moved, now);
         return NULL;
     }
     COUNT(stack, tcp_moved_here);
@@ -136,13 +176,21 @@ struct tcp_connection *tcp_move_here(struct net_stack *stack, const struct tcp_m
 
 void tcp_move_ended(struct net_stack *stack, const struct net_flow *flow, uint64_t now)
 {
-    struct tcp_moved_flow *record = record_find(stack, flow);
+    const uint32_t reference = tcp_flow_find(stack, flow, hash_flow(stack->config.seed, flow));
 
     stack_set_now(stack, now);
-    if (record) {
-        record->expires_at = stack_deadline(stack, stack->config.time_wait_us);
-        stack_need_housekeeping(stack);
-    }
+    if (!reference || flow_reference_kind(reference) != FLOW_MOVED)
+        return;
+    stack->moved_flows[flow_reference_index(reference)].expires_at = stack_deadline(stack, stack->config.time_wait_us);
+    stack_need_housekeeping(stack);
+}
+
+bool tcp_flow_is_ours(const struct net_stack *stack, const struct net_flow *flow)
+{
+    if (!stack->config.flow_owner)
+        return true;
+    return stack->config.flow_owner(stack->config.arg, net_flow_hash(flow, stack->config.rss_key)) ==
+           stack->config.worker;
 }
 
 void moved_input(struct net_stack *stack, struct tcp_moved_flow *record, struct tcp_input *in)

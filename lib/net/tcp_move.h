@@ -31,8 +31,15 @@ static inline const struct net_flow *tcp_moved_flow(const struct tcp_moved *move
  */
 bool tcp_move_away(struct tcp_connection *connection, unsigned worker, struct tcp_moved *moved);
 
-/* The same connection in this stack, unread bytes included. NULL: no room; the connection is reset. */
+/*
+ * The same connection in this stack, unread bytes included: look for them with tcp_peek(), no readable callback comes
+ * for what had arrived before. NULL: no room; the peer got a RST. A segment may overtake the connection on its way
+ * here: it is dropped and sent again by the peer (drop_tcp_moved_early).
+ */
 struct tcp_connection *tcp_move_here(struct net_stack *stack, const struct tcp_moved *moved, uint64_t now);
+
+/* Nobody wants it: frees what it owns and resets the peer, from any of the stacks. */
+void tcp_move_drop(struct net_stack *stack, const struct tcp_moved *moved, uint64_t now);
 
 /* The connection has ended where it went: forget the flow after the time that a late segment may still arrive. */
 void tcp_move_ended(struct net_stack *stack, const struct net_flow *flow, uint64_t now);

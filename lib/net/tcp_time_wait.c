@@ -38,7 +38,7 @@ static void list_append(struct net_stack *stack, struct tcp_time_wait *record)
     record->expires_at = stack_deadline(stack, stack->config.time_wait_us);
 }
 
-static void record_free(struct net_stack *stack, struct tcp_time_wait *record)
+void time_wait_free(struct net_stack *stack, struct tcp_time_wait *record)
 {
     list_unlink(stack, record);
     flow_table_remove(&stack->flows, record->hash, flow_reference(FLOW_TIME_WAIT, record_index(stack, record)));
@@ -52,7 +52,7 @@ static struct tcp_time_wait *record_take(struct net_stack *stack)
 {
     if (!stack->time_wait_free) {
         COUNT(stack, tcp_time_wait_evicted);
-        record_free(stack, &stack->time_waits[stack->time_wait_oldest - 1]);
+        time_wait_free(stack, &stack->time_waits[stack->time_wait_oldest - 1]);
     }
     struct tcp_time_wait *record = &stack->time_waits[stack->time_wait_free - 1];
     stack->time_wait_free = record->next;
@@ -126,7 +126,7 @@ void time_wait_input(struct net_stack *stack, struct tcp_time_wait *record, stru
     if ((in->flags & (RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG)) == RTE_TCP_SYN_FLAG && syn_is_new(record, in)) {
         uint32_t floor = record->send_next + 65536; /* beyond anything the old connection may have in the network */
         COUNT(stack, tcp_time_wait_reused);
-        record_free(stack, record);
+        time_wait_free(stack, record);
         tcp_listen_input(stack, in, floor ? floor : 1);
         return;
     }
@@ -149,6 +149,6 @@ void time_wait_housekeeping(struct net_stack *stack)
         struct tcp_time_wait *record = &stack->time_waits[stack->time_wait_oldest - 1];
         if ((int32_t)(stack->tick - record->expires_at) < 0)
             return;
-        record_free(stack, record);
+        time_wait_free(stack, record);
     }
 }

@@ -29,31 +29,6 @@ const char *tcp_close_reason_text(enum tcp_close_reason reason)
 
 /* ---- Opening. */
 
-static bool flow_in_use(const struct net_stack *stack, const struct net_flow *flow, uint32_t hash)
-{
-    uint32_t position = hash, reference;
-
-    while ((reference = flow_table_candidate(&stack->flows, hash, &position)) != 0) {
-        uint32_t index = flow_reference_index(reference);
-        const struct net_flow *other =
-            flow_reference_kind(reference) == FLOW_CONNECTION  ? &stack->connections[index].flow
-            : flow_reference_kind(reference) == FLOW_HALF_OPEN ? &stack->half_opens[index].flow
-            : flow_reference_kind(reference) == FLOW_MOVED     ? &stack->moved_flows[index].flow
-                                                               : &stack->time_waits[index].flow;
-        if (net_flow_equal(other, flow))
-            return true;
-    }
-    return false;
-}
-
-static bool port_is_ours(const struct net_stack *stack, const struct net_flow *flow)
-{
-    if (!stack->config.flow_owner)
-        return true;
-    return stack->config.flow_owner(stack->config.arg, net_flow_hash(flow, stack->config.rss_key)) ==
-           stack->config.worker;
-}
-
 /* RFC 6056 algorithm 3 (a keyed offset per destination), with the owner of the replies as a further condition. */
 static bool port_choose(struct net_stack *stack, struct net_flow *flow, uint32_t *hash)
 {
@@ -62,10 +37,10 @@ static bool port_choose(struct net_stack *stack, struct net_flow *flow, uint32_t
 
     for (uint32_t i = 0; i < COUNT_OF; i++) {
         flow->local_port = (uint16_t)(FIRST + ((start + i) & (COUNT_OF - 1)));
-        if (!port_is_ours(stack, flow))
+        if (!tcp_flow_is_ours(stack, flow))
             continue;
         *hash = hash_flow(stack->config.seed, flow);
-        if (!flow_in_use(stack, flow, *hash)) {
+        if (!tcp_flow_find(stack, flow, *hash)) {
             stack->port_counter += i + 1;
             return true;
         }
@@ -97,7 +72,7 @@ struct tcp_connection *tcp_connect(struct net_stack *stack, const struct net_add
     }
     if (local_port) {
         hash = hash_flow(stack->config.seed, &flow);
-        if (flow_in_use(stack, &flow, hash))
+        if (tcp_flow_find(stack, &flow, hash))
             return connect_failed(stack);
     } else if (!port_choose(stack, &flow, &hash)) {
         return connect_failed(stack);

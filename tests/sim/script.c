@@ -108,7 +108,52 @@ void script_frame(struct script *s, const uint8_t *frame, uint32_t length)
     struct rte_mbuf *mbuf = rte_pktmbuf_alloc(s->pool);
 
     memcpy(rte_pktmbuf_append(mbuf, (uint16_t)length), frame, length);
+    if (s->second && frame[12] == 0x08 && frame[13] == 0x06) {
+        struct rte_mbuf *copy = rte_pktmbuf_alloc(s->pool);
+        memcpy(rte_pktmbuf_append(copy, (uint16_t)length), frame, length);
+        net_input(s->second, 0, &copy, 1, s->now);
+    }
     net_input(s->stack, 0, &mbuf, 1, s->now);
+}
+
+/* ---- Two workers. */
+
+static unsigned flow_owner(void *arg, uint32_t hash)
+{
+    return 0; /* steering brings everything to the first */
+}
+
+static void redirect(void *arg, unsigned worker, unsigned interface, struct rte_mbuf *mbuf)
+{
+    struct script *s = arg;
+
+    script_check(s, worker == 1 && s->redirected_count < 16, "redirected to the second worker", 0);
+    s->redirected[s->redirected_count++] = mbuf;
+    if (!s->hold_redirected)
+        script_redirect(s);
+}
+
+void script_redirect(struct script *s)
+{
+    unsigned count = s->redirected_count;
+
+    s->redirected_count = 0;
+    net_input(s->second, 0, s->redirected, count, s->now);
+}
+
+void script_second(struct script *s)
+{
+    struct net_config config = s->config;
+    const char *reason;
+
+    timer_wheel_init(&s->second_wheel, s->now);
+    config.worker = 1;
+    config.wheel = &s->second_wheel;
+    s->second = net_stack_create(&config, s->now, &reason);
+    if (!s->second) {
+        fprintf(stderr, "%s: %s\n", s->name, reason);
+        exit(2);
+    }
 }
 
 void script_send_options(struct script *s, uint8_t flags, uint32_t sequence, uint32_t ack, uint16_t window,
@@ -270,6 +315,8 @@ void script_open(struct script *s, const char *name)
     s->config.wheel = &s->wheel;
     s->config.transmit = transmit;
     s->config.arg = s;
+    s->config.flow_owner = flow_owner;
+    s->config.redirect = redirect;
     s->config.callbacks = (struct tcp_callbacks){accepted, connected, readable, writable, peer_closed, closed};
 }
 
@@ -302,7 +349,18 @@ void script_turn(struct script *s)
     for (int i = 0; i < 4; i++) {
         net_deliver(s->stack, s->now);
         net_output(s->stack, s->now);
+        if (s->second) {
+            net_deliver(s->second, s->now);
+            net_output(s->second, s->now);
+        }
     }
+}
+
+static uint64_t next_deadline(const struct script *s)
+{
+    uint64_t first = net_next_deadline(s->stack), second = s->second ? net_next_deadline(s->second) : UINT64_MAX;
+
+    return first < second ? first : second;
 }
 
 void script_wait(struct script *s, uint64_t us)
@@ -310,9 +368,11 @@ void script_wait(struct script *s, uint64_t us)
     uint64_t end = s->now + us, start = s->now;
 
     while (s->now < end) {
-        uint64_t next = net_next_deadline(s->stack);
+        uint64_t next = next_deadline(s);
         s->now = next < end ? (next > s->now ? next : s->now + 1) : end;
         timer_wheel_advance(&s->wheel, s->now, UINT32_MAX);
+        if (s->second)
+            timer_wheel_advance(&s->second_wheel, s->now, UINT32_MAX);
         script_turn(s);
     }
     s->timestamp += (uint32_t)((end - start) / 1000);
@@ -321,6 +381,8 @@ void script_wait(struct script *s, uint64_t us)
 void script_close(struct script *s)
 {
     net_stack_destroy(s->stack);
+    if (s->second)
+        net_stack_destroy(s->second);
     script_check(s, rte_mempool_in_use_count(pool) == 0, "every mbuf is back", 0);
     printf("%s %s\n", s->failures ? "FAILED" : "ok    ", s->name);
 }

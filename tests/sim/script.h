@@ -34,6 +34,12 @@ struct script {
     struct timer_wheel wheel;
     struct net_stack *stack;
     struct rte_mempool *pool;
+    /* Another worker's stack, when script_second() made one: it gets ARP too, and what `stack` redirects. */
+    struct net_stack *second;
+    struct timer_wheel second_wheel;
+    struct rte_mbuf *redirected[16];
+    unsigned redirected_count;
+    bool hold_redirected; /* keep them until script_redirect() */
     /* What goes into the peer's SYN, and into its later segments when timestamps are on. */
     struct tcp_options peer;
     uint32_t peer_initial, our_initial;
@@ -59,6 +65,8 @@ struct script {
 
 void script_open(struct script *s, const char *name); /* defaults; change s->config, s->peer */
 void script_listen(struct script *s);                 /* create the stack, listen */
+void script_second(struct script *s);                 /* after script_listen() or script_establish() */
+void script_redirect(struct script *s);               /* what was held back reaches the second stack */
 void script_establish(struct script *s);              /* three steps, as the listener */
 void script_close(struct script *s);                  /* end; checks that no mbuf is missing */
 void script_turn(struct script *s);                   /* one iteration without input */

@@ -431,8 +431,9 @@ bool sim_census_empty(const struct sim_host *host)
     net_census(host->stack, &census);
     census.listeners = 0;
     const uint64_t *counts = (const uint64_t *)&census;
-    static const char *const names[] = {"connections", "half open",    "time-wait", "listeners",  "send",
+    static const char *const names[] = {"connections", "half open",    "time-wait", "moved",      "listeners", "send",
                                         "receive",     "out of order", "neighbour", "reassembly", "transmit"};
+    _Static_assert(sizeof names / sizeof *names == sizeof census / sizeof(uint64_t), "a name for each");
     bool empty = true;
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
         if (counts[i] == 0)

@@ -212,4 +212,5 @@ Test(net_sizes, idle_connection_within_400_bytes)
     cr_assert_leq(sizes.connection + sizes.flow_slots_per_connection, 400);
     cr_assert_leq(sizes.time_wait, 80);
     cr_assert_leq(sizes.half_open, 128);
+    cr_assert_leq(sizes.moved_flow, 56);
 }
