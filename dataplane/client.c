@@ -137,13 +137,11 @@ static enum packet_result partial_finish(struct worker *worker, struct client *c
     struct mqtt_header header;
     struct partial_packet *partial = client->partial;
     mqtt_header_decode(partial->bytes, partial->length, UINT32_MAX, &header);
-    client->partial = NULL; /* what the handler frees or moves must not take the packet along */
     const enum packet_result result = packet_handle(worker, client, &header, partial->bytes + header.length);
-    if (result == PACKET_WAIT) {
-        client->partial = partial;
-    } else {
+    if (result == PACKET_DONE) {
         mem_free(worker->memory, partial);
-    }
+        client->partial = NULL;
+    } /* else it is handled again, or has moved or goes with the client */
     return result;
 }
 

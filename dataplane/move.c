@@ -1,13 +1,16 @@
 /* Handing connections from worker to worker. See move.h. */
 #include "dataplane/move.h"
 
+#include <string.h>
+
 #include "dataplane/client.h"
 #include "dataplane/directory.h"
 #include "dataplane/worker.h"
 
 bool client_move(struct worker *worker, struct client *client, uint32_t to)
 {
-    struct moved_client *moved = mem_alloc(worker->memory, sizeof(*moved));
+    const uint32_t partial_length = client->partial == NULL ? 0 : client->partial->length;
+    struct moved_client *moved = mem_alloc(worker->memory, sizeof(*moved) + partial_length);
     if (moved == NULL) {
         return false;
     }
@@ -15,7 +18,11 @@ bool client_move(struct worker *worker, struct client *client, uint32_t to)
         .listener = client->listener->index,
         .claim_generation = client->claim_generation,
         .from = worker->index,
+        .partial_length = partial_length,
     };
+    if (partial_length > 0) {
+        memcpy(moved->partial, client->partial->bytes, partial_length);
+    }
     /* Room first: once the connection has left the stack there is no way back. */
     if (!mailbox_has_room(worker->to[to], 1) || !tcp_move_away(client->tcp, to, &moved->tcp)) {
         mem_free(worker->memory, moved);
@@ -25,6 +32,21 @@ bool client_move(struct worker *worker, struct client *client, uint32_t to)
     mailbox_put(worker->to[to], (struct mail){.type = MAIL_CONNECTION, .block = moved});
     worker->counters.connections_moved++;
     client_forget(worker, client);
+    return true;
+}
+
+/* A CONNECT that was collected on the other worker. False: no memory. */
+static bool partial_arrive(struct worker *worker, struct client *client, const struct moved_client *moved)
+{
+    const uint32_t length = moved->partial_length;
+    if (length > 0) {
+        client->partial = mem_alloc(worker->memory, sizeof(*client->partial) + length);
+        if (client->partial == NULL) {
+            return false;
+        }
+        client->partial->length = client->partial->have = length;
+        memcpy(client->partial->bytes, moved->partial, length);
+    }
     return true;
 }
 
@@ -44,6 +66,11 @@ void client_arrive(struct worker *worker, const struct moved_client *moved)
     client->moved_from = (uint8_t)(moved->from + 1);
     client->claim_granted = true;
     client->claim_generation = moved->claim_generation;
+    if (!partial_arrive(worker, client, moved)) {
+        worker->counters.closed_no_memory++;
+        client_drop(worker, client);
+        return;
+    }
     client_read(worker, client);
 }
 

@@ -22,6 +22,8 @@ struct moved_client {
     uint32_t listener;
     uint32_t claim_generation;
     uint32_t from; /* worker */
+    uint32_t partial_length; /* of a CONNECT that was collected, 0: it is among the unread bytes */
+    uint8_t partial[];
 };
 
 /* Hands the connection to worker `to`; the client object is gone then. False: no memory, nothing has changed. */

@@ -35,8 +35,9 @@ static int memory_create(struct worker *worker, struct shm_error *error)
     const uint64_t size = worker->config->dataplane.memory_per_worker;
     worker->region_base = region_map(size);
     worker->memory = worker->region_base == NULL ? NULL : mem_region_create(worker->region_base, size);
-    worker->scratch_size = SCRATCH_SIZE;
-    worker->scratch = worker->memory == NULL ? NULL : mem_alloc(worker->memory, SCRATCH_SIZE);
+    /* A packet waits in the receive window until it is whole: one that never fits has to be collected instead. */
+    worker->scratch_size = (uint32_t)RTE_MIN((uint64_t)SCRATCH_SIZE, worker->config->tcp.receive_buffer / 2);
+    worker->scratch = worker->memory == NULL ? NULL : mem_alloc(worker->memory, worker->scratch_size);
     if (worker->scratch == NULL) {
         return shm_error_set(error, "worker %u: %llu MiB of memory cannot be had; lower dataplane.memory-per-worker",
                              worker->index, (unsigned long long)(size >> 20));
