@@ -14,7 +14,7 @@ enum {
     READ_BUDGET = 128 * 1024,  /* bytes of one client handled per iteration, so that nobody holds up the others */
     PARTIAL_FIRST_SIZE = 4096, /* bytes of memory that a large packet starts with */
     SMALL_ANSWER = 64,         /* bytes: answers up to this lie in one segment, so that room for them can be promised */
-    DISCONNECT_ROOM = 16,      /* bytes of a DISCONNECT with a reason code and nothing else */
+    DISCONNECT_ROOM = 256,     /* bytes of a DISCONNECT with a reason code and a reason string of the router's */
 };
 
 /* ---- One packet ------------------------------------------------------------------------------------------------ */
@@ -22,6 +22,7 @@ enum {
 typedef enum packet_result packet_handler(struct worker *worker, struct client *client,
                                           const struct mqtt_header *header, const uint8_t *body);
 
+/* REQ MQTT-5 [MQTT-3.12.4-1]: PINGREQ is answered [test: wire/ping] */
 static enum packet_result ping_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
                                       const uint8_t *body)
 {
@@ -51,7 +52,7 @@ static enum packet_result packet_handle(struct worker *worker, struct client *cl
 {
     if (client->state == CLIENT_CONNECTED) {
         if (header->type == MQTT_CONNECT) {
-            /* [MQTT-3.1.0-2] */
+            /* REQ MQTT-5 [MQTT-3.1.0-2]: a second CONNECT is a protocol error [test: wire/malformed_packet] */
             return client_violation(worker, client, &worker->counters.violated_connect_twice,
                                     MQTT_REASON_PROTOCOL_ERROR);
         }
@@ -66,7 +67,7 @@ static enum packet_result packet_handle(struct worker *worker, struct client *cl
         return result;
     }
     if (header->type != MQTT_CONNECT) {
-        /* [MQTT-3.1.0-1] */
+        /* REQ MQTT-5 [MQTT-3.1.0-1]: the first packet is CONNECT [test: wire/malformed_first_packet] */
         return client_violation(worker, client, &worker->counters.violated_no_connect, MQTT_REASON_PROTOCOL_ERROR);
     }
     return connect_handle(worker, client, header, body);
@@ -304,6 +305,12 @@ bool client_can_answer(struct worker *worker, struct client *client, uint32_t le
 
 void client_send(struct worker *worker, struct client *client, const uint8_t *packet, size_t length)
 {
+    /* REQ MQTT-5 [MQTT-3.1.2-24]: no packet above Maximum Packet Size [test: conformance/maximum_packet_size] */
+    if (length > client->maximum_packet_size) {
+        worker->counters.closed_packet_size++;
+        client_doom(worker, client, MQTT_REASON_PACKET_TOO_LARGE);
+        return;
+    }
     if (length <= SMALL_ANSWER) {
         uint8_t *dst = tcp_reserve(client->tcp, (uint32_t)length);
         if (dst != NULL) {
@@ -364,7 +371,35 @@ enum packet_result client_drop(struct worker *worker, struct client *client)
     return PACKET_CLOSED;
 }
 
-enum packet_result client_disconnect(struct worker *worker, struct client *client, uint8_t reason)
+/*
+ * REQ MQTT-5 [MQTT-3.14.2-3]: no reason string beyond Maximum Packet Size [test: conformance/reason_strings]
+ *
+ * A client too slow to take it, or one that takes no packet of even three bytes, is closed without it.
+ */
+static void disconnect_send(struct worker *worker, struct client *client, uint8_t reason, const char *text)
+{
+    uint8_t packet[DISCONNECT_ROOM];
+    struct mqtt_disconnect disconnect = {.reason = reason};
+    if (client->wants_reasons) {
+        disconnect.properties.reason_string = (struct mqtt_span){(const uint8_t *)text, (uint32_t)strlen(text)};
+        mqtt_property_set(&disconnect.properties, MQTT_PROPERTY_REASON_STRING);
+        if (mqtt_disconnect_size(client->version, &disconnect) >
+            RTE_MIN(client->maximum_packet_size, DISCONNECT_ROOM)) {
+            disconnect.properties.present = 0;
+        }
+    }
+    const size_t size = mqtt_disconnect_size(client->version, &disconnect);
+    if (tcp_send_room(client->tcp) >= size && size <= client->maximum_packet_size) {
+        mqtt_disconnect_encode(packet, client->version, &disconnect);
+        client_send(worker, client, packet, size);
+    }
+}
+
+/* REQ MQTT-5 [MQTT-3.14.4-1]: nothing follows a DISCONNECT [test: wire/malformed_packet] */
+/* REQ MQTT-5 [MQTT-3.14.4-2]: the sender of a DISCONNECT closes [test: wire/malformed_packet] */
+/* REQ MQTT-5 [MQTT-3.14.0-1]: no DISCONNECT before a CONNACK with success [test: wire/malformed_first_packet] */
+static enum packet_result disconnect_saying(struct worker *worker, struct client *client, uint8_t reason,
+                                            const char *text)
 {
     if (client->state == CLIENT_CLOSING) {
         return PACKET_CLOSED;
@@ -376,21 +411,22 @@ enum packet_result client_disconnect(struct worker *worker, struct client *clien
         return PACKET_CLOSED;
     }
     if (client->state == CLIENT_CONNECTED && client->version == MQTT_V5) {
-        uint8_t packet[DISCONNECT_ROOM];
-        const struct mqtt_disconnect disconnect = {.reason = reason};
-        const uint8_t *end = mqtt_disconnect_encode(packet, client->version, &disconnect);
-        if (tcp_send_room(client->tcp) >= sizeof(packet)) {
-            client_send(worker, client, packet, (size_t)(end - packet));
-        }
+        disconnect_send(worker, client, reason, text);
     }
     return client_drop(worker, client);
 }
 
+enum packet_result client_disconnect(struct worker *worker, struct client *client, uint8_t reason)
+{
+    return disconnect_saying(worker, client, reason, mqtt_reason_text(reason));
+}
+
+/* REQ MQTT-5 [MQTT-4.13.1-1]: a malformed packet or protocol error closes [test: wire/malformed_packet] */
 enum packet_result client_malformed(struct worker *worker, struct client *client, enum mqtt_error error)
 {
     worker->codec_errors[error]++;
     worker->counters.closed_malformed++;
-    return client_disconnect(worker, client, mqtt_error_reason(error));
+    return disconnect_saying(worker, client, mqtt_error_reason(error), mqtt_error_text(error));
 }
 
 enum packet_result client_violation(struct worker *worker, struct client *client, uint64_t *cause, uint8_t reason)
@@ -506,7 +542,7 @@ void client_closed(void *arg, struct tcp_connection *tcp, enum tcp_close_reason 
 
 /* ---- Time ------------------------------------------------------------------------------------------------------- */
 
-/* One and a half times the keepalive [MQTT-3.1.2-22]. */
+/* REQ MQTT-5 [MQTT-3.1.2-22]: closed after one and a half keep alive times [test: wire/keepalive_runs_out] */
 static uint64_t keepalive_us(const struct client *client)
 {
     return client->keepalive_s * UINT64_C(1500000);
@@ -528,6 +564,10 @@ void client_timer(void *arg, struct timer *timer, uint64_t now)
     if (client->state == CLIENT_NEW || client->state == CLIENT_CLAIMING) {
         worker->counters.closed_no_connect++;
         client_drop(worker, client);
+    } else if (client->waiting || client->answers_blocked) {
+        /* It is the router that does not read: what the client sent to stay alive may wait in the connection. */
+        client->last_received = now;
+        client_keepalive_start(worker, client);
     } else if (now < client->last_received + keepalive_us(client)) {
         client_keepalive_start(worker, client);
     } else {

@@ -64,7 +64,9 @@ struct client {
     uint8_t doom;       /* 0, or the reason code of a disconnection that waits until nobody iterates over sessions */
     bool claim_granted; /* this worker owns the client id: CONNECT may go on */
     uint8_t moved_from; /* 0, or 1 + the worker that its packets arrive on */
+    bool wants_reasons; /* asked for problem information: gets reason strings */
     uint16_t keepalive_s;
+    uint16_t unreleased;          /* QoS 2 messages that came on this connection and wait for PUBREL */
     uint32_t maximum_packet_size; /* the client's */
     uint32_t claim_generation;    /* of the directory's answer */
     uint32_t answers_owed;        /* bytes of SUBACKs that are still to be sent */
@@ -108,7 +110,10 @@ enum packet_result client_wait(struct worker *worker, struct client *client);
  */
 bool client_can_answer(struct worker *worker, struct client *client, uint32_t length);
 
-/* Sends a packet of at most what client_can_answer promised. */
+/*
+ * Sends a packet of at most what client_can_answer promised. One that is larger than the client takes is not sent: the
+ * client is disconnected in the next iteration.
+ */
 void client_send(struct worker *worker, struct client *client, const uint8_t *packet, size_t length);
 
 /* Sends one of the four-byte acknowledgements, with a reason code in MQTT 5.0. */

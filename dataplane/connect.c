@@ -9,12 +9,13 @@
 #include "dataplane/deliver.h"
 #include "dataplane/directory.h"
 #include "dataplane/handlers.h"
+#include "dataplane/route.h"
 #include "dataplane/session.h"
 #include "dataplane/worker.h"
 #include "lib/mqtt/packets.h"
 
 enum {
-    CONNACK_ROOM = 256,    /* bytes of a CONNACK without strings of the client's */
+    CONNACK_ROOM = 512,    /* bytes of a CONNACK; no string of the client's is in it but an identifier made here */
     ASSIGNED_ID_SIZE = 32, /* bytes of a client identifier that the router makes */
 };
 
@@ -27,11 +28,24 @@ static void connack_send(struct worker *worker, struct client *client, const str
     client_send(worker, client, packet, (size_t)(end - packet));
 }
 
+/* REQ MQTT-5 [MQTT-3.2.2-19]: no reason string beyond Maximum Packet Size [test: conformance/reason_strings] */
+static void connack_reason_string(const struct client *client, struct mqtt_connack *connack, const char *text)
+{
+    if (client->wants_reasons) {
+        connack->properties.reason_string = (struct mqtt_span){(const uint8_t *)text, (uint32_t)strlen(text)};
+        mqtt_property_set(&connack->properties, MQTT_PROPERTY_REASON_STRING);
+        if (mqtt_connack_size(MQTT_V5, connack) > RTE_MIN(client->maximum_packet_size, CONNACK_ROOM)) {
+            mqtt_property_clear(&connack->properties, MQTT_PROPERTY_REASON_STRING);
+        }
+    }
+}
+
+/* REQ MQTT-5 [MQTT-3.2.2-7]: a CONNACK that refuses is followed by the end [test: conformance/connect_refusals] */
 static enum packet_result refuse(struct worker *worker, struct client *client, uint8_t reason)
 {
-    const struct mqtt_connack connack = {.reason =
-                                             client->version == MQTT_V5 ? reason : mqtt_reason_to_return_code(reason)};
+    struct mqtt_connack connack = {.reason = client->version == MQTT_V5 ? reason : mqtt_reason_to_return_code(reason)};
     worker->counters.connects_refused++;
+    connack_reason_string(client, &connack, mqtt_reason_text(reason));
     connack_send(worker, client, &connack);
     return client_drop(worker, client);
 }
@@ -101,15 +115,20 @@ static void connack_differences(const struct client *client, const struct sessio
     }
 }
 
-static void accept_send(struct worker *worker, struct client *client, const struct mqtt_connect *connect,
-                        bool session_present)
+static enum packet_result accept_send(struct worker *worker, struct client *client, const struct mqtt_connect *connect,
+                                      bool session_present)
 {
     struct mqtt_connack connack = {.session_present = session_present};
     if (client->version == MQTT_V5) {
         connack_limits(worker, &connack.properties);
         connack_differences(client, client->session, connect, &connack.properties);
     }
+    if (mqtt_connack_size(client->version, &connack) > client->maximum_packet_size) {
+        worker->counters.closed_packet_size++; /* it has asked for limits that it does not want to hear of */
+        return client_drop(worker, client);
+    }
     connack_send(worker, client, &connack);
+    return PACKET_DONE;
 }
 
 /* ---- The session ------------------------------------------------------------------------------------------------ */
@@ -145,7 +164,8 @@ static bool will_set(struct worker *worker, struct session *session, const struc
             mqtt_property_clear(&properties, MQTT_PROPERTY_WILL_DELAY_INTERVAL);
         }
         if (mqtt_property_is_present(&properties, MQTT_PROPERTY_MESSAGE_EXPIRY_INTERVAL)) {
-            will.expires = properties.message_expiry_interval * UINT64_C(1000000); /* from its publication on */
+            /* From its publication on. Of no time at all a microsecond is left: 0 would mean for ever. */
+            will.expires = RTE_MAX(properties.message_expiry_interval * UINT64_C(1000000), UINT64_C(1));
             mqtt_property_clear(&properties, MQTT_PROPERTY_MESSAGE_EXPIRY_INTERVAL);
         }
         const uint32_t length = mqtt_properties_size(&properties);
@@ -199,7 +219,7 @@ static uint16_t keepalive(const struct worker *worker, const struct mqtt_connect
     if (connect->version == MQTT_V5) {
         /* An older client cannot be told, and would be cut off for keeping its word. */
         wanted = wanted == 0 ? worker->config->mqtt.keepalive_default_s : wanted;
-        wanted = longest != 0 && wanted > longest ? longest : wanted;
+        wanted = longest != 0 && (wanted == 0 || wanted > longest) ? longest : wanted;
     }
     return (uint16_t)wanted;
 }
@@ -221,9 +241,6 @@ static void attach(struct worker *worker, struct client *client, struct session 
     client->session = session;
     client->state = CLIENT_CONNECTED;
     client->keepalive_s = keepalive(worker, connect);
-    if (mqtt_property_is_present(&connect->properties, MQTT_PROPERTY_MAXIMUM_PACKET_SIZE)) {
-        client->maximum_packet_size = connect->properties.maximum_packet_size;
-    }
     client_keepalive_start(worker, client);
     session->client = client;
     session->version = client->version;
@@ -268,9 +285,11 @@ static enum packet_result session_open(struct worker *worker, struct client *cli
         return refuse(worker, client, MQTT_REASON_QUOTA_EXCEEDED);
     }
     attach(worker, client, session, connect);
-    accept_send(worker, client, connect, present);
-    session_resend(worker, session);
-    return PACKET_DONE;
+    const enum packet_result result = accept_send(worker, client, connect, present);
+    if (result == PACKET_DONE) {
+        session_resend(worker, session);
+    }
+    return result;
 }
 
 /* ---- CONNECT ---------------------------------------------------------------------------------------------------- */
@@ -294,8 +313,16 @@ static bool authenticated(const struct worker *worker, const struct mqtt_connect
     return worker->config->mqtt.allow_anonymous;
 }
 
+/* A will that could never be published is refused now, while its client listens. */
+static bool will_topic_is_taken(struct worker *worker, struct mqtt_span topic)
+{
+    return !route_is_reserved(topic) &&
+           topic_name_set(&worker->topic, &worker->dataplane->seed, &worker->dataplane->topic_limits,
+                          (const char *)topic.data, topic.length) == TOPIC_OK;
+}
+
 /* 0, or why this client is not welcome. */
-static uint8_t refusal(const struct worker *worker, const struct mqtt_connect *connect)
+static uint8_t refusal(struct worker *worker, const struct mqtt_connect *connect)
 {
     if (connect->version == MQTT_V5 &&
         mqtt_property_is_present(&connect->properties, MQTT_PROPERTY_AUTHENTICATION_METHOD)) {
@@ -310,7 +337,21 @@ static uint8_t refusal(const struct worker *worker, const struct mqtt_connect *c
     if (connect->has_will && connect->will_retain && !worker->config->mqtt.retain_available) {
         return MQTT_REASON_RETAIN_NOT_SUPPORTED; /* [MQTT-3.2.2-13] */
     }
+    if (connect->has_will && !will_topic_is_taken(worker, connect->will_topic)) {
+        return MQTT_REASON_TOPIC_NAME_INVALID;
+    }
     return MQTT_REASON_SUCCESS;
+}
+
+/* What its CONNECT says about how to talk to it. */
+static void client_describe(struct client *client, const struct mqtt_connect *connect)
+{
+    client->version = connect->version;
+    if (mqtt_property_is_present(&connect->properties, MQTT_PROPERTY_MAXIMUM_PACKET_SIZE)) {
+        client->maximum_packet_size = connect->properties.maximum_packet_size;
+    }
+    client->wants_reasons = mqtt_property_is_present(&connect->properties, MQTT_PROPERTY_REQUEST_PROBLEM_INFORMATION) &&
+                            connect->properties.request_problem_information != 0;
 }
 
 enum packet_result connect_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
@@ -322,7 +363,7 @@ enum packet_result connect_handle(struct worker *worker, struct client *client, 
     if (error != MQTT_OK) {
         return refuse_malformed(worker, client, connect.version, error);
     }
-    client->version = connect.version;
+    client_describe(client, &connect);
     const uint8_t reason = refusal(worker, &connect);
     if (reason != MQTT_REASON_SUCCESS) {
         return refuse(worker, client, reason);
@@ -365,7 +406,8 @@ enum packet_result disconnect_handle(struct worker *worker, struct client *clien
         const uint32_t longest = worker->config->mqtt.session_expiry_max_s;
         client->session->expiry_interval_s = wanted < longest ? wanted : longest;
     }
-    client->will_unwanted = disconnect.reason != MQTT_REASON_DISCONNECT_WITH_WILL;
+    /* REQ MQTT-5 [MQTT-3.14.4-3]: only 0x00 takes the will back [test: conformance/disconnect_reasons_and_will] */
+    client->will_unwanted = disconnect.reason == MQTT_REASON_NORMAL_DISCONNECTION;
     return client_drop(worker, client);
 }
 

@@ -18,7 +18,7 @@ enum sent {
 
 static bool publication_expired(const struct worker *worker, const struct publication *publication)
 {
-    return publication->expires != 0 && publication->expires <= worker->now;
+    return publication->expires != 0 && publication->expires < worker->now;
 }
 
 /* Can the bytes of the received PUBLISH be copied as they are, but for the first byte and the packet identifier? */
@@ -106,6 +106,9 @@ static bool head_send(struct worker *worker, struct client *client, const struct
 
 static uint32_t seconds_left(const struct worker *worker, const struct publication *publication)
 {
+    if (publication->expires <= worker->now) {
+        return 0; /* sent again although it has expired meanwhile */
+    }
     return (uint32_t)((publication->expires - worker->now + 999999) / 1000000);
 }
 
@@ -175,7 +178,8 @@ static enum sent publish_send(struct worker *worker, struct session *session, st
         }
         return sent;
     }
-    if (publication_expired(worker, publication)) {
+    /* REQ MQTT-5 [MQTT-4.3.3-7]: no expiry once it was sent [test: conformance/expired_is_sent_again] */
+    if (!own->duplicate && publication_expired(worker, publication)) {
         worker->counters.dropped_expired++;
         return SENT_NEVER;
     }

@@ -65,9 +65,10 @@ static uint64_t *publish_violation(struct worker *worker, const struct client *c
         *reason = MQTT_REASON_RETAIN_NOT_SUPPORTED; /* [MQTT-3.2.2-14] */
         return &worker->counters.violated_retain;
     }
-    if (publish->qos == 2 && client->session->received.count >= config->receive_maximum &&
+    if (publish->qos == 2 && client->unreleased >= config->receive_maximum &&
         !packet_ids_contain(&client->session->received, publish->packet_id)) {
-        *reason = MQTT_REASON_RECEIVE_MAXIMUM_EXCEEDED; /* [MQTT-3.3.4-7] */
+        /* REQ MQTT-5 [MQTT-3.3.4-7]: no more than Receive Maximum [test: conformance/receive_maximum_exceeded] */
+        *reason = MQTT_REASON_RECEIVE_MAXIMUM_EXCEEDED;
         return &worker->counters.violated_receive_maximum;
     }
     return NULL;
@@ -108,6 +109,10 @@ static enum route_result publication_accept(struct worker *worker, struct client
 {
     worker->counters.messages_in++;
     client->session->messages_in++;
+    if (route_is_reserved(publication->topic)) {
+        worker->counters.dropped_reserved++;
+        return ROUTE_RESERVED;
+    }
     if (publication->retain) {
         retained_store(worker, publication);
     }
@@ -123,6 +128,28 @@ static enum packet_result publish_acknowledge(struct worker *worker, struct clie
         client_send_ack(worker, client, MQTT_PUBACK, publish->packet_id, reason);
     } else if (publish->qos == 2) {
         client_send_ack(worker, client, MQTT_PUBREC, publish->packet_id, reason);
+    }
+    return PACKET_DONE;
+}
+
+/*
+ * A message that the router does not take: MQTT 5.0 clients learn it from the acknowledgement, for older ones it looks
+ * like any other (MQTT 3.1.1 section 3.3.5).
+ *
+ * REQ MQTT-5 [MQTT-4.3.3-9]: after a PUBREC that refuses, the identifier is free [test: conformance/sys_is_the_routers]
+ */
+static enum packet_result publish_refuse(struct worker *worker, struct client *client,
+                                         const struct mqtt_publish *publish)
+{
+    if (client->version != MQTT_V5) {
+        return publish_acknowledge(worker, client, publish, ROUTE_MATCHED);
+    }
+    if (publish->qos == 2) {
+        packet_ids_remove(&client->session->received, publish->packet_id);
+    }
+    if (publish->qos > 0) {
+        client_send_ack(worker, client, publish->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, publish->packet_id,
+                        MQTT_REASON_NOT_AUTHORIZED);
     }
     return PACKET_DONE;
 }
@@ -145,6 +172,9 @@ static enum packet_result publish_route(struct worker *worker, struct client *cl
     const enum route_result routed = publication_accept(worker, client, &publication);
     publication_release(&publication, worker->memory);
     mem_free(worker->memory, (void *)(uintptr_t)publication.properties.data);
+    if (routed == ROUTE_RESERVED) {
+        return publish_refuse(worker, client, publish);
+    }
     if (routed == ROUTE_REFUSED) {
         return client_violation(worker, client, &worker->counters.violated_topic_limit, MQTT_REASON_TOPIC_NAME_INVALID);
     }
@@ -167,6 +197,8 @@ static enum packet_result publish_once(struct worker *worker, struct client *cli
     const enum packet_result result = publish_route(worker, client, header, body, publish);
     if (result == PACKET_WAIT) {
         packet_ids_remove(&session->received, publish->packet_id);
+    } else if (result == PACKET_DONE && packet_ids_contain(&session->received, publish->packet_id)) {
+        client->unreleased++;
     }
     return result;
 }
@@ -310,6 +342,7 @@ enum packet_result pubrel_handle(struct worker *worker, struct client *client, c
         return result;
     }
     const bool known = packet_ids_remove(&client->session->received, ack.packet_id);
+    client->unreleased -= client->unreleased > 0;
     client_send_ack(worker, client, MQTT_PUBCOMP, ack.packet_id,
                     known || client->version != MQTT_V5 ? MQTT_REASON_SUCCESS
                                                         : MQTT_REASON_PACKET_IDENTIFIER_NOT_FOUND);

@@ -191,10 +191,13 @@ static bool walk_deliver(void *arg, void *match)
     struct worker *worker = context->worker;
     const struct retained_query *query = context->query;
     struct message *message = match;
-    if (message->expires != 0 && message->expires <= worker->now) {
+    if (message->expires != 0 && message->expires < worker->now) {
         home_clear(worker, message_topic(message));
         worker->counters.dropped_expired++;
         return true;
+    }
+    if ((query->options & TOPIC_OPTION_NO_LOCAL) != 0 && message->publisher == query->session) {
+        return true; /* [MQTT-3.8.3-3] */
     }
     if (query->worker != worker->index) {
         if (!mailbox_has_room(worker->to[query->worker], 2)) {

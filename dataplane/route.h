@@ -8,6 +8,7 @@
 #define POLLUX_DATAPLANE_ROUTE_H
 
 #include <stdbool.h>
+#include <string.h>
 
 #include "dataplane/message.h"
 
@@ -29,8 +30,15 @@ bool route_has_room(const struct worker *worker);
 enum route_result {
     ROUTE_MATCHED,
     ROUTE_UNMATCHED,
-    ROUTE_REFUSED, /* the topic breaks a bound on levels or length, or no memory was left to match it */
+    ROUTE_RESERVED, /* a topic of the router's own: route_is_reserved */
+    ROUTE_REFUSED,  /* the topic breaks a bound on levels or length, or no memory was left to match it */
 };
+
+/* $SYS/ and what is below it is the router's own: clients read it, they do not publish there (section 4.7.2). */
+static inline bool route_is_reserved(struct mqtt_span topic)
+{
+    return topic.length >= 5 && topic.data[0] == '$' && memcmp(topic.data, "$SYS/", 5) == 0;
+}
 
 /* A client's message, after route_has_room. */
 enum route_result route_publication(struct worker *worker, struct publication *publication);

@@ -183,7 +183,8 @@ static void will_publish(struct worker *worker, struct session *session)
     session->will_at = 0;
     if (message != NULL) {
         struct publication publication;
-        publication_from_message(&publication, message, true);
+        /* With an expiry what is kept of it must be a copy: the stored will has the interval there. */
+        publication_from_message(&publication, message, message->expires == 0);
         if (message->expires != 0) {
             publication.expires = worker->now + message->expires; /* a will's expiry counts from its publication */
         }

@@ -8,6 +8,7 @@
 #include "dataplane/session.h"
 #include "dataplane/worker.h"
 #include "lib/mqtt/packets.h"
+#include "lib/mqtt/topic_name.h"
 
 /* ---- To the housekeeper ----------------------------------------------------------------------------------------- */
 
@@ -64,16 +65,36 @@ static uint8_t subscription_options(const struct worker *worker, const struct mq
                      subscription->retain_handling << 4);
 }
 
-/* What the configuration does not offer. */
-static uint8_t subscription_refusal(const struct worker *worker, const struct topic_filter_name *filter)
+static uint8_t filter_refusal(const struct shm_mqtt_config *config, struct mqtt_span filter)
 {
-    if (filter->group_length > 0 && !worker->config->mqtt.shared_available) {
+    struct mqtt_span group, rest;
+    mqtt_topic_share_split(filter, &group, &rest);
+    if (group.length > 0 && !config->shared_available) {
         return MQTT_REASON_SHARED_SUBSCRIPTIONS_NOT_SUPPORTED;
     }
-    if (filter->wildcard && !worker->config->mqtt.wildcard_available) {
+    if (!config->wildcard_available && mqtt_topic_has_wildcard(rest)) {
         return MQTT_REASON_WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED;
     }
     return MQTT_REASON_SUCCESS;
+}
+
+/*
+ * What the configuration does not offer. CONNACK has said so: an MQTT 5.0 client that asks all the same commits a
+ * protocol error (sections 3.2.2.3.11 to 13). Returns what to disconnect it with, 0: nothing is wrong.
+ */
+static uint8_t subscribe_refusal(const struct worker *worker, const struct mqtt_subscribe *subscribe)
+{
+    const struct shm_mqtt_config *config = &worker->config->mqtt;
+    struct mqtt_span rest = subscribe->filters;
+    struct mqtt_subscription subscription;
+    uint8_t reason = MQTT_REASON_SUCCESS;
+    if (config->shared_available && config->wildcard_available) {
+        return reason;
+    }
+    while (reason == MQTT_REASON_SUCCESS && mqtt_subscription_next(&rest, &subscription)) {
+        reason = filter_refusal(config, subscription.filter);
+    }
+    return reason;
 }
 
 /* Subscribes to one filter; returns its reason code. */
@@ -85,7 +106,7 @@ static uint8_t subscribe_one(struct worker *worker, struct session *session,
     uint8_t reason =
         filter_reason(topic_filter_parse(&filter, &worker->dataplane->topic_limits,
                                          (const char *)subscription->filter.data, subscription->filter.length));
-    reason = reason == MQTT_REASON_SUCCESS ? subscription_refusal(worker, &filter) : reason;
+    reason = reason == MQTT_REASON_SUCCESS ? filter_refusal(&worker->config->mqtt, subscription->filter) : reason;
     if (reason != MQTT_REASON_SUCCESS) {
         return reason;
     }
@@ -124,6 +145,10 @@ enum packet_result subscribe_handle(struct worker *worker, struct client *client
     const enum mqtt_error error = mqtt_subscribe_decode(client->version, header, body, &subscribe);
     if (error != MQTT_OK) {
         return client_malformed(worker, client, error);
+    }
+    const uint8_t refusal = client->version == MQTT_V5 ? subscribe_refusal(worker, &subscribe) : MQTT_REASON_SUCCESS;
+    if (refusal != MQTT_REASON_SUCCESS) {
+        return client_violation(worker, client, &worker->counters.violated_subscription, refusal);
     }
     if (!client_can_answer(worker, client, subscribe.filter_count + SUBACK_ROOM)) {
         return PACKET_WAIT;

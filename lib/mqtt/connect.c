@@ -41,10 +41,9 @@ static enum mqtt_error read_protocol(struct wire_reader *reader, struct mqtt_con
 }
 
 /* REQ MQTT-5 [MQTT-3.1.2-3]: the reserved flag is 0 [test: malformed/every_case] */
-/* REQ MQTT-5 [MQTT-3.1.2-11]: no will QoS and no will retain without a will [test: malformed/every_case] */
-/* REQ MQTT-5 [MQTT-3.1.2-13]: no will QoS without a will [test: malformed/every_case] */
-/* REQ MQTT-5 [MQTT-3.1.2-14]: will QoS is 0, 1 or 2 [test: malformed/every_case] */
-/* REQ MQTT-5 [MQTT-3.1.2-15]: no will retain without a will [test: malformed/every_case] */
+/* REQ MQTT-5 [MQTT-3.1.2-11]: no will QoS without a will [test: malformed/every_case] */
+/* REQ MQTT-5 [MQTT-3.1.2-12]: will QoS is 0, 1 or 2 [test: malformed/every_case] */
+/* REQ MQTT-5 [MQTT-3.1.2-13]: no will retain without a will [test: malformed/every_case] */
 /* REQ MQTT-3.1.1 [MQTT-3.1.2-3]: the reserved flag is 0 [test: malformed/every_case] */
 /* REQ MQTT-3.1.1 [MQTT-3.1.2-13]: no will QoS without a will [test: malformed/every_case] */
 /* REQ MQTT-3.1.1 [MQTT-3.1.2-14]: will QoS is 0, 1 or 2 [test: malformed/every_case] */
@@ -92,7 +91,7 @@ static enum mqtt_error client_id_check(const struct mqtt_connect *connect)
     return connect->version == MQTT_V31 || !connect->clean_start ? MQTT_ERROR_CLIENT_IDENTIFIER_EMPTY : MQTT_OK;
 }
 
-/* REQ MQTT-5 [MQTT-3.1.3-9]: the will topic is UTF-8 [test: malformed/every_case] */
+/* REQ MQTT-5 [MQTT-3.1.3-11]: the will topic is UTF-8 [test: malformed/every_case] */
 /* REQ MQTT-3.1.1 [MQTT-3.1.3-10]: the will topic is UTF-8 [test: malformed/every_case] */
 static enum mqtt_error will_topic_check(struct mqtt_span topic)
 {
@@ -113,9 +112,9 @@ static enum mqtt_error read_will(struct wire_reader *reader, struct mqtt_connect
 /* REQ MQTT-5 [MQTT-3.1.3-1]: the fields of the payload come in this order [test: packets/connect] */
 /* REQ MQTT-5 [MQTT-3.1.3-3]: the client identifier is there, and first [test: packets/connect] */
 /* REQ MQTT-5 [MQTT-3.1.3-4]: the client identifier is UTF-8 [test: malformed/every_case] */
-/* REQ MQTT-5 [MQTT-3.1.3-10]: the user name is UTF-8 [test: malformed/every_case] */
-/* REQ MQTT-5 [MQTT-3.1.2-19]: with its flag, the user name is there [test: packets/connect] */
-/* REQ MQTT-5 [MQTT-3.1.2-21]: with its flag, the password is there [test: packets/connect] */
+/* REQ MQTT-5 [MQTT-3.1.3-12]: the user name is UTF-8 [test: malformed/every_case] */
+/* REQ MQTT-5 [MQTT-3.1.2-17]: with its flag, the user name is there [test: packets/connect] */
+/* REQ MQTT-5 [MQTT-3.1.2-19]: with its flag, the password is there [test: packets/connect] */
 static enum mqtt_error read_payload(struct wire_reader *reader, struct mqtt_connect *connect)
 {
     WIRE_TRY(wire_read_string(reader, &connect->client_id));
@@ -242,7 +241,7 @@ size_t mqtt_connack_size(enum mqtt_version version, const struct mqtt_connack *c
 uint8_t *mqtt_connack_encode(uint8_t *dst, enum mqtt_version version, const struct mqtt_connack *connack)
 {
     dst = wire_write_header(dst, MQTT_CONNACK, 0, connack_body_size(version, connack));
-    dst = wire_write_byte(dst, connack->session_present);
+    dst = wire_write_byte(dst, version != MQTT_V31 && connack->session_present); /* reserved in MQTT 3.1 */
     dst = wire_write_byte(dst, connack->reason);
     return wire_write_properties(dst, version, &connack->properties);
 }

@@ -30,18 +30,96 @@ def connect(client_id, version=4, flags=0x02, keepalive=60, payload=b"", propert
     return packet(0x10, body + text(client_id) + payload)
 
 
-def subscribe(topic, qos=0, version=4, identifier=1):
-    properties = b"\0" if version == 5 else b""
+def subscribe(topic, qos=0, version=4, identifier=1, properties=b""):
+    """qos: the whole byte of subscription options."""
+    properties = length(len(properties)) + properties if version == 5 else b""
     return packet(0x82, struct.pack(">H", identifier) + properties + text(topic) + bytes([qos]))
 
 
-def publish(topic, payload, qos=0, version=4, identifier=1, retain=False):
-    body = text(topic) + (struct.pack(">H", identifier) if qos else b"") + (b"\0" if version == 5 else b"")
+def publish(topic, payload, qos=0, version=4, identifier=1, retain=False, properties=b""):
+    body = text(topic) + (struct.pack(">H", identifier) if qos else b"")
+    body += length(len(properties)) + properties if version == 5 else b""
     return packet(0x30 | qos << 1 | retain, body + payload)
 
 
 pingreq = packet(0xC0)
 disconnect = packet(0xE0)
+
+
+# Properties of MQTT 5.0, by identifier: how their values are written.
+_property_forms = {0x01: ">B", 0x02: ">I", 0x11: ">I", 0x13: ">H", 0x17: ">B", 0x18: ">I", 0x19: ">B", 0x21: ">H", 0x22: ">H",
+                   0x23: ">H", 0x24: ">B", 0x25: ">B", 0x27: ">I", 0x28: ">B", 0x29: ">B", 0x2A: ">B"}
+
+
+def properties(*pairs):
+    """Properties in wire form, without their length: properties((0x11, 60), (0x26, ("name", "value")), ...)."""
+    found = b""
+    for identifier, value in pairs:
+        found += bytes([identifier])
+        if identifier in _property_forms:
+            found += struct.pack(_property_forms[identifier], value)
+        elif identifier == 0x0B:
+            found += length(value)
+        elif identifier == 0x26:
+            found += text(value[0]) + text(value[1])
+        else:
+            found += text(value)
+    return found
+
+
+def take_length(data):
+    """A variable byte integer at the start of data: its value, and what follows."""
+    value = shift = 0
+    for at, digit in enumerate(data):
+        value |= (digit & 0x7F) << shift
+        shift += 7
+        if not digit & 0x80:
+            return value, data[at + 1:]
+    raise AssertionError(f"no variable byte integer: {data!r}")
+
+
+def take_text(data):
+    size = struct.unpack(">H", data[:2])[0]
+    return data[2:2 + size], data[2 + size:]
+
+
+def take_properties(data):
+    """Properties with their length at the start of data: a list of (identifier, value), and what follows."""
+    size, data = take_length(data)
+    rest, after = data[:size], data[size:]
+    found = []
+    while rest:
+        identifier, rest = rest[0], rest[1:]
+        if identifier in _property_forms:
+            size = struct.calcsize(_property_forms[identifier])
+            value, rest = struct.unpack(_property_forms[identifier], rest[:size])[0], rest[size:]
+        elif identifier == 0x0B:
+            value, rest = take_length(rest)
+        elif identifier == 0x26:
+            name, rest = take_text(rest)
+            second, rest = take_text(rest)
+            value = (name, second)
+        else:
+            value, rest = take_text(rest)
+        found.append((identifier, value))
+    return found, after
+
+
+class Published:
+    """A PUBLISH packet, taken apart."""
+
+    def __init__(self, first, body, version):
+        if first & 0xF0 != 0x30:
+            raise AssertionError(f"0x{first:02x} {body!r} instead of PUBLISH")
+        self.duplicate, self.qos, self.retain = bool(first & 8), first >> 1 & 3, bool(first & 1)
+        topic, body = take_text(body)
+        self.topic = topic.decode()
+        self.identifier = struct.unpack(">H", body[:2])[0] if self.qos else 0
+        body = body[2:] if self.qos else body
+        self.properties, self.payload = take_properties(body) if version == 5 else ([], body)
+
+    def property(self, identifier):
+        return [value for found, value in self.properties if found == identifier]
 
 
 class Closed(Exception):
@@ -89,6 +167,25 @@ class Wire:
             shift += 7
             if not digit & 0x80:
                 return first, self.bytes(size)
+
+    def published(self, version=4, seconds=5):
+        """The next packet, which has to be a PUBLISH."""
+        return Published(*self.packet(seconds), version)
+
+    def expect_nothing(self, seconds=0.2):
+        try:
+            found = self.packet(seconds)
+        except AssertionError:
+            return
+        raise AssertionError(f"a packet that should not come: {found}")
+
+    def subscribe(self, topic, qos=0, version=4, **options):
+        """SUBSCRIBE, and the reason codes of the SUBACK that has to follow."""
+        self.send(subscribe(topic, qos, version, **options))
+        first, body = self.packet()
+        if first != 0x90:
+            raise AssertionError(f"0x{first:02x} {body!r} instead of SUBACK")
+        return take_properties(body[2:])[1] if version == 5 else body[2:]
 
     def wait_closed(self, seconds=5):
         """Reads until the router ends the connection; returns the packets that came before."""
