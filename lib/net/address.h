@@ -52,8 +52,12 @@ static inline struct net_address net_address_ip6(const uint8_t bytes[16])
 
 static inline bool net_address_is_ip4(const struct net_address *address)
 {
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-    return memcmp(address->bytes, mapped, 12) == 0;
+    static const uint8_t mapped[8] = {[6] = 0xff, [7] = 0xff}; /* bytes 4 to 11 */
+    uint64_t middle, wanted;
+
+    memcpy(&middle, address->bytes + 4, 8);
+    memcpy(&wanted, mapped, 8);
+    return ((middle ^ wanted) | address->words[0]) == 0;
 }
 
 static inline bool net_address_equal(const struct net_address *a, const struct net_address *b)
@@ -69,7 +73,12 @@ static inline bool net_address_is_any(const struct net_address *address)
 
 static inline bool net_flow_equal(const struct net_flow *a, const struct net_flow *b)
 {
-    return memcmp(a, b, sizeof *a) == 0;
+    uint64_t left[4], right[4];
+
+    memcpy(left, a, sizeof left);
+    memcpy(right, b, sizeof right);
+    return ((left[0] ^ right[0]) | (left[1] ^ right[1]) | (left[2] ^ right[2]) | (left[3] ^ right[3])) == 0 &&
+           a->remote_port == b->remote_port && a->local_port == b->local_port;
 }
 
 _Static_assert(sizeof(struct net_flow) == 36, "hashed and compared as bytes");

@@ -42,6 +42,19 @@ static bool header_checksum_good(const struct net_stack *stack, const struct net
     return rte_raw_cksum(header, rte_ipv4_hdr_len(header)) == 0xffff;
 }
 
+bool ip4_addresses_acceptable(struct net_stack *stack, const struct net_packet *packet)
+{
+    if (!interface_has_address(stack, packet->interface, &packet->flow.local)) {
+        DROP(stack, packet->mbuf, drop_ip4_not_for_us);
+        return false;
+    }
+    if (!source_is_sane(stack, packet, packet->flow.remote.words[3])) {
+        DROP(stack, packet->mbuf, drop_ip4_source);
+        return false;
+    }
+    return true;
+}
+
 bool ip4_parse(struct net_stack *stack, struct net_packet *packet)
 {
     struct rte_mbuf *mbuf = packet->mbuf;
@@ -65,14 +78,8 @@ bool ip4_parse(struct net_stack *stack, struct net_packet *packet)
     }
     packet->flow.remote = net_address_ip4(header->src_addr);
     packet->flow.local = net_address_ip4(header->dst_addr);
-    if (!interface_has_address(stack, packet->interface, &packet->flow.local)) {
-        DROP(stack, mbuf, drop_ip4_not_for_us);
+    if (!ip4_addresses_acceptable(stack, packet))
         return false;
-    }
-    if (!source_is_sane(stack, packet, header->src_addr)) {
-        DROP(stack, mbuf, drop_ip4_source);
-        return false;
-    }
     if (header_length > sizeof *header &&
         !options_are_harmless((const uint8_t *)(header + 1), header_length - sizeof *header)) {
         DROP(stack, mbuf, drop_ip4_source_route);

@@ -46,6 +46,20 @@ static bool destination_is_ours(const struct net_stack *stack, const struct net_
            local->words[3] == rte_cpu_to_be_32(1);
 }
 
+bool ip6_addresses_acceptable(struct net_stack *stack, const struct net_packet *packet)
+{
+    if (!destination_is_ours(stack, packet)) {
+        DROP(stack, packet->mbuf, drop_ip6_not_for_us);
+        return false;
+    }
+    if (packet->flow.remote.bytes[0] == 0xff || net_address_is_ip4(&packet->flow.remote) ||
+        route_is_local(stack, &packet->flow.remote)) {
+        DROP(stack, packet->mbuf, drop_ip6_source);
+        return false;
+    }
+    return true;
+}
+
 bool ip6_parse(struct net_stack *stack, struct net_packet *packet)
 {
     struct rte_mbuf *mbuf = packet->mbuf;
@@ -61,15 +75,8 @@ bool ip6_parse(struct net_stack *stack, struct net_packet *packet)
     }
     packet->flow.remote = net_address_ip6(header->src_addr);
     packet->flow.local = net_address_ip6(header->dst_addr);
-    if (!destination_is_ours(stack, packet)) {
-        DROP(stack, mbuf, drop_ip6_not_for_us);
+    if (!ip6_addresses_acceptable(stack, packet))
         return false;
-    }
-    if (header->src_addr[0] == 0xff || net_address_is_ip4(&packet->flow.remote) ||
-        route_is_local(stack, &packet->flow.remote)) {
-        DROP(stack, mbuf, drop_ip6_source);
-        return false;
-    }
     uint8_t next = header->proto;
     uint32_t start = packet->network_offset + (uint32_t)sizeof *header;
     uint32_t offset = extensions_skip(mbuf, start, &next);

@@ -6,7 +6,6 @@
 
 #include "lib/net/tcp_internal.h"
 
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -198,6 +197,7 @@ struct net_stack *net_stack_create(const struct net_config *config, uint64_t now
         struct net_interface *interface = &stack->interfaces[i];
         interface->config = config->interfaces[i];
         interface->link_length = config->interfaces[i].vlan ? 18 : 14;
+        memcpy(&interface->mac_word, config->interfaces[i].mac, 6);
         interface->announce = config->worker == 0;
     }
     if (!route_table_build(stack)) {
@@ -236,82 +236,6 @@ void net_stack_destroy(struct net_stack *stack)
             rte_pktmbuf_free(stack->interfaces[i].burst[b]);
     munmap(stack->arena, stack->arena_length);
     free(stack);
-}
-
-/* ---- Input: parse a group, prefetch what it will touch, then process. */
-
-static bool packet_dispatch(struct net_stack *stack, struct net_packet *packet)
-{
-    switch (packet->protocol) {
-    case IPPROTO_TCP:
-        return tcp_parse(stack, packet);
-    case IPPROTO_ICMP:
-        if (net_address_is_ip4(&packet->flow.local)) {
-            icmp4_input(stack, packet);
-            return false;
-        }
-        break;
-    case IPPROTO_ICMPV6:
-        if (!net_address_is_ip4(&packet->flow.local)) {
-            icmp6_input(stack, packet);
-            return false;
-        }
-        break;
-    default:
-        break;
-    }
-    if (net_address_is_ip4(&packet->flow.local))
-        DROP(stack, packet->mbuf, drop_ip4_protocol);
-    else
-        DROP(stack, packet->mbuf, drop_ip6_protocol);
-    return false;
-}
-
-static bool frame_parse(struct net_stack *stack, unsigned interface, struct rte_mbuf *mbuf, struct net_packet *packet)
-{
-    COUNT(stack, frames_received);
-    COUNT_ADD(stack, bytes_received, mbuf->pkt_len);
-    if (mbuf->priv_size < NET_MBUF_PRIVATE) {
-        DROP(stack, mbuf, drop_no_private_area);
-        return false;
-    }
-    packet->mbuf = mbuf;
-    packet->interface = (uint8_t)interface;
-    return ethernet_parse(stack, packet) && packet_dispatch(stack, packet);
-}
-
-static void input_group(struct net_stack *stack, unsigned interface, struct rte_mbuf **mbufs, unsigned count)
-{
-    struct net_packet packets[NET_PREFETCH];
-    unsigned segments = 0;
-
-    for (unsigned i = 0; i < count; i++)
-        rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void *));
-    for (unsigned i = 0; i < count; i++) {
-        if (frame_parse(stack, interface, mbufs[i], &packets[segments])) {
-            flow_table_prefetch(&stack->flows, packets[segments].hash);
-            segments++;
-        }
-    }
-    for (unsigned i = 0; i < segments; i++) {
-        uint32_t position = packets[i].hash;
-        uint32_t reference = flow_table_candidate(&stack->flows, packets[i].hash, &position);
-        if (reference && flow_reference_kind(reference) == FLOW_CONNECTION) {
-            const uint8_t *connection = (const uint8_t *)&stack->connections[flow_reference_index(reference)];
-            rte_prefetch0(connection);
-            rte_prefetch0(connection + 64);
-            rte_prefetch0(connection + 128);
-        }
-    }
-    for (unsigned i = 0; i < segments; i++)
-        tcp_input(stack, &packets[i]);
-}
-
-void net_input(struct net_stack *stack, unsigned interface, struct rte_mbuf **mbufs, unsigned count, uint64_t now)
-{
-    stack_set_now(stack, now);
-    for (unsigned done = 0; done < count; done += NET_PREFETCH)
-        input_group(stack, interface, mbufs + done, count - done < NET_PREFETCH ? count - done : NET_PREFETCH);
 }
 
 /* ---- Connections with work. */

@@ -1,7 +1,7 @@
 /*
  * The inside of a stack: state shared by the files of lib/net. Private; owner: the stack's thread.
  *
- * Layers and who calls whom: stack.c (loop calls) -> ethernet.c -> ip4.c / ip6.c -> tcp_input.c / icmp.c downward-in;
+ * Layers and who calls whom: input.c (frames in) -> ethernet.c -> ip4.c / ip6.c -> tcp_input.c / icmp.c downward-in;
  * tcp_output.c / icmp.c -> ip.h -> neighbour.c -> ethernet.c outward.
  */
 #ifndef LIB_NET_STACK_H
@@ -22,6 +22,7 @@ enum {
 
 struct net_interface {
     struct net_interface_config config;
+    uint64_t mac_word; /* the six bytes as they stand at the start of a frame for us, as a word */
     uint16_t burst_count;
     uint8_t link_length; /* 14, or 18 with a VLAN tag */
     bool announce;       /* gratuitous ARP and unsolicited advertisements are due */
@@ -119,6 +120,7 @@ struct net_packet {
     uint8_t interface;
     uint8_t protocol;
     uint8_t congestion; /* the two ECN bits */
+    bool plain;         /* addresses not checked yet: a connection's are good, or it would not exist */
 };
 
 struct net_stack {
@@ -221,6 +223,14 @@ void ethernet_flush(struct net_stack *stack, unsigned interface);
 /* ip4.c, ip6.c: parse from network_offset; false: consumed or dropped. */
 bool ip4_parse(struct net_stack *stack, struct net_packet *packet);
 bool ip6_parse(struct net_stack *stack, struct net_packet *packet);
+/* Is the packet for us, and from somebody else? False: dropped with its reason. */
+bool ip4_addresses_acceptable(struct net_stack *stack, const struct net_packet *packet);
+bool ip6_addresses_acceptable(struct net_stack *stack, const struct net_packet *packet);
+static inline bool net_addresses_acceptable(struct net_stack *stack, const struct net_packet *packet)
+{
+    return net_address_is_ip4(&packet->flow.local) ? ip4_addresses_acceptable(stack, packet)
+                                                   : ip6_addresses_acceptable(stack, packet);
+}
 /* Prepend a header to `mbuf` (data starts at the transport header) and send it by `neighbour`. */
 void ip_output(struct net_stack *stack, const struct net_flow *flow, uint8_t protocol, uint8_t congestion,
                uint32_t neighbour, struct rte_mbuf *mbuf);

@@ -72,29 +72,6 @@ struct acknowledgement {
     bool dsack;
 };
 
-/* ---- Round-trip time. */
-
-void tcp_rtt_sample(struct tcp_connection *c, uint32_t rtt)
-{
-    if (rtt == 0)
-        rtt = 1;
-    if (rtt > TCP_RTO_MAX_US)
-        rtt = TCP_RTO_MAX_US;
-    if (c->rtt_minimum == 0 || rtt < c->rtt_minimum)
-        c->rtt_minimum = rtt;
-    /* REQ RFC6298 2.2: the first sample [test: net_script/first_sample] */
-    if (c->smoothed_rtt == 0) {
-        c->smoothed_rtt = rtt << 3;
-        c->rtt_variance = rtt << 1;
-        return;
-    }
-    int32_t error = (int32_t)(rtt - (c->smoothed_rtt >> 3));
-    c->smoothed_rtt = (uint32_t)((int32_t)c->smoothed_rtt + error);
-    if (error < 0)
-        error = -error;
-    c->rtt_variance = c->rtt_variance - (c->rtt_variance >> 2) + (uint32_t)error;
-}
-
 /* ---- RACK. */
 
 /* Was the transmission at `a` (ending at `a_end`) after that at `b`? RFC 8985 section 5.1, RACK_sent_after(). */
@@ -152,6 +129,7 @@ static uint32_t rack_reordering_window(const struct tcp_connection *c)
 void tcp_mark_lost(struct tcp_connection *c, struct tcp_segment *segment)
 {
     segment_ring_remove(&c->in_flight, segment);
+    c->flags |= (uint32_t)TCP_FLAG_DISORDER;
     segment->flags = (uint8_t)((segment->flags & ~TCP_SEGMENT_RESENT) | TCP_SEGMENT_LOST);
     lost_insert(&c->lost, segment);
     c->lost_bytes += segment_span(segment);
@@ -216,6 +194,7 @@ static void segment_sacked(struct tcp_connection *c, struct tcp_segment *segment
 
     rack_update(c, segment, work);
     scoreboard_forget(c, segment);
+    c->flags |= (uint32_t)TCP_FLAG_DISORDER;
     segment->flags = (uint8_t)((segment->flags & ~(TCP_SEGMENT_LOST | TCP_SEGMENT_RESENT)) | TCP_SEGMENT_SACKED);
     c->sacked_bytes += span;
     c->sacked_count++;
@@ -429,7 +408,7 @@ static void undo_check(struct tcp_connection *c, const struct acknowledgement *w
     }
 }
 
-static void grow(struct tcp_connection *c, uint32_t acked)
+void tcp_grow_window(struct tcp_connection *c, uint32_t acked)
 {
     /* REQ RFC7661 1: no growth while the window is not what limits [test: net_script/cwnd_not_limited] */
     if (!(c->flags & TCP_FLAG_CWND_LIMITED) || c->recovery == TCP_RECOVERY_FAST)
@@ -451,7 +430,7 @@ void tcp_mark_all_lost(struct tcp_connection *c)
     c->sacked_bytes = c->lost_bytes = 0;
     c->sacked_count = 0;
     c->duplicate_acks = 0;
-    c->flags &= ~(uint32_t)TCP_FLAG_LOSS_BEYOND;
+    c->flags = (c->flags & ~(uint32_t)TCP_FLAG_LOSS_BEYOND) | (uint32_t)TCP_FLAG_DISORDER;
     for (struct tcp_segment *segment = c->send_head; segment && segment != c->send_unsent; segment = segment->next) {
         segment->flags = (uint8_t)((segment->flags & ~(TCP_SEGMENT_SACKED | TCP_SEGMENT_RESENT)) | TCP_SEGMENT_LOST);
         segment_ring_push(&c->lost, segment);
@@ -527,7 +506,7 @@ static void window_update(struct tcp_connection *c, const struct tcp_input *in)
         c->progress_at = c->stack->tick;
 }
 
-static void tell_writable(struct tcp_connection *c)
+void tcp_tell_writable(struct tcp_connection *c)
 {
     uint32_t used = tcp_unacknowledged_bytes(c);
 
@@ -564,7 +543,7 @@ static void loss_and_recovery(struct tcp_connection *c, struct acknowledgement *
     if (c->recovery == TCP_RECOVERY_FAST)
         prr(c, work);
     else if (work->advanced)
-        grow(c, work->acked);
+        tcp_grow_window(c, work->acked);
 }
 
 void tcp_acknowledge(struct tcp_connection *c, const struct tcp_input *in)
@@ -589,14 +568,14 @@ void tcp_acknowledge(struct tcp_connection *c, const struct tcp_input *in)
     window_update(c, in);
     if (outstanding)
         loss_and_recovery(c, &work);
-    if (c->send_next == c->send_unacked && c->rack_rtt) {
+    if (c->send_next == c->send_unacked && outstanding) {
         c->rack_rtt = 0; /* nothing in flight: times wrap before they are compared again */
-        c->flags &= ~(uint32_t)TCP_FLAG_LOSS_BEYOND;
+        c->flags &= ~(uint32_t)(TCP_FLAG_LOSS_BEYOND | TCP_FLAG_DISORDER);
         c->recovery = TCP_RECOVERY_NONE;
         c->duplicate_acks = 0;
     }
     if (work.advanced && (c->flags & TCP_FLAG_WANT_WRITE))
-        tell_writable(c);
+        tcp_tell_writable(c);
     if (c->retransmit_kind == TCP_RETRANSMIT_NONE)
         tcp_set_retransmit(c);
     if (c->lost || c->send_unsent)

@@ -63,8 +63,11 @@ enum tcp_flag {
     TCP_FLAG_REORDERING = 1 << 25,   /* reordering was seen (RFC 8985 section 6.2) */
     TCP_FLAG_CWND_LIMITED = 1 << 26, /* the congestion window held data back in this round trip (RFC 7661) */
     TCP_FLAG_PASSIVE = 1 << 27,
-    TCP_FLAG_UNDO = 1 << 28,          /* the last reduction can be undone if it proves spurious */
-    TCP_FLAG_LOSS_BEYOND = 1 << 29,   /* a loss above recovery_point: the next window has its own event */
+    TCP_FLAG_UNDO = 1 << 28,        /* the last reduction can be undone if it proves spurious */
+    TCP_FLAG_LOSS_BEYOND = 1 << 29, /* a loss above recovery_point: the next window has its own event */
+    /* Something sent was SACKed, marked lost or sent again: the ring of what is in flight need not be in the order of
+     * sequence numbers until all is acknowledged. */
+    TCP_FLAG_DISORDER = INT32_MIN,
     TCP_FLAG_TIMESTAMP_OLD = 1 << 30, /* idle for so long that TS.Recent may have wrapped (RFC 7323 section 5.5) */
 };
 

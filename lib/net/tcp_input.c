@@ -405,39 +405,6 @@ static void synchronized_input(struct tcp_connection *c, struct tcp_input *in)
         fin_received(c);
 }
 
-/*
- * Header prediction: the next segment in order on an established connection, nothing special about it. Does what
- * synchronized_input() would do, with the checks that cannot fail left out.
- */
-static bool fast_path(struct tcp_connection *c, struct tcp_input *in)
-{
-    if (c->state != TCP_STATE_ESTABLISHED || (in->flags & ~RTE_TCP_PSH_FLAG) != RTE_TCP_ACK_FLAG ||
-        in->sequence != c->receive_next || c->out_of_order || in->length > c->receive_edge - c->receive_next)
-        return false;
-    if (c->flags & TCP_FLAG_TIMESTAMPS) {
-        if (in->header != sizeof(struct rte_tcp_hdr) + TCP_TIMESTAMP_BYTES)
-            return false;
-        tcp_input_options(c->stack, in);
-        if (!in->options.has_timestamp || sequence_before(in->options.timestamp, c->timestamp_recent))
-            return false;
-    } else if (in->header != sizeof(struct rte_tcp_hdr)) {
-        return false;
-    } else {
-        in->options.has_timestamp = false;
-        in->options.sack_count = 0;
-    }
-    if (sequence_after(in->ack, c->send_next) || sequence_before(in->ack, c->send_unacked))
-        return false;
-    COUNT(c->stack, tcp_fast_path);
-    c->received_at = c->stack->tick;
-    timestamp_update(c, in);
-    if (in->ack != c->send_unacked || in->window != c->send_window || in->length == 0)
-        tcp_acknowledge(c, in);
-    if (in->length)
-        tcp_receive_payload(c, in);
-    return true;
-}
-
 void tcp_input_connection(struct tcp_connection *c, struct tcp_input *in)
 {
     if (c->state == TCP_STATE_SYN_SENT) {
@@ -446,8 +413,7 @@ void tcp_input_connection(struct tcp_connection *c, struct tcp_input *in)
     }
     if (!(in->flags & RTE_TCP_SYN_FLAG))
         in->window = (uint32_t)in->raw_window << c->send_scale;
-    if (!fast_path(c, in))
-        synchronized_input(c, in);
+    synchronized_input(c, in);
 }
 
 static const struct net_flow *reference_flow(const struct net_stack *stack, uint32_t reference)
@@ -481,6 +447,16 @@ void tcp_input(struct net_stack *stack, struct net_packet *packet)
     uint32_t reference = tcp_flow_find(stack, &packet->flow, packet->hash), index = flow_reference_index(reference);
     struct tcp_input in;
 
+    if (reference && flow_reference_kind(reference) == FLOW_CONNECTION) {
+        struct tcp_connection *c = &stack->connections[index];
+        if (__builtin_expect(c->interface == packet->interface, 1) && tcp_fast_input(c, packet)) {
+            if (packet->mbuf)
+                rte_pktmbuf_free(packet->mbuf);
+            return;
+        }
+    }
+    if (packet->plain && !net_addresses_acceptable(stack, packet))
+        return;
     input_fill(packet, &in);
     if (reference == 0) {
         tcp_input_options(stack, &in);

@@ -155,6 +155,36 @@ static inline uint32_t tcp_receive_limit(const struct tcp_connection *c)
 }
 
 /* tcp_receive.c */
+/* The next bytes in order: counted, queued or copied behind the last ones. */
+void tcp_receive_in_order(struct tcp_connection *c, struct tcp_segment *segment);
+
+static inline void tcp_queue_append(struct tcp_connection *c, struct tcp_segment *segment)
+{
+    segment->next = NULL;
+    if (c->receive_head)
+        c->receive_tail->next = segment;
+    else
+        c->receive_head = segment;
+    c->receive_tail = segment;
+    c->receive_count++;
+    c->stack->census.receive_mbufs++;
+}
+
+/* How soon the peer must hear of `length` new bytes (RFC 9293 section 3.8.6.3, RFC 5681 section 4.2). */
+static inline void tcp_schedule_ack(struct tcp_connection *c, uint32_t length)
+{
+    if (length > c->receive_mss)
+        c->receive_mss = (uint16_t)(length < 9000 ? length : 9000);
+    c->flags |= TCP_FLAG_ACK_DELAYED;
+    if (c->quick_acks) {
+        c->quick_acks--;
+        c->flags |= TCP_FLAG_ACK_NOW;
+    } else if (c->receive_next - c->ack_sent >= 2u * c->receive_mss) {
+        /* REQ RFC9293 SHLD-19: at least every second full segment [test: net_script/ack_every_second] */
+        c->flags |= TCP_FLAG_ACK_NOW;
+    }
+    tcp_touch_inline(c);
+}
 bool tcp_receive_payload(struct tcp_connection *c,
                          struct tcp_input *in);        /* takes the mbuf; true: FIN is next in order */
 uint16_t tcp_receive_window(struct tcp_connection *c); /* the field to send; moves receive_edge */
@@ -168,7 +198,30 @@ void tcp_detect_loss(struct tcp_connection *c);
 void tcp_enter_recovery(struct tcp_connection *c);
 void segment_ring_push(struct tcp_segment **ring, struct tcp_segment *segment);
 void segment_ring_remove(struct tcp_segment **ring, struct tcp_segment *segment);
-void tcp_rtt_sample(struct tcp_connection *c, uint32_t rtt);
+/* `acked` bytes are newly acknowledged and nothing is being recovered. */
+void tcp_grow_window(struct tcp_connection *c, uint32_t acked);
+void tcp_tell_writable(struct tcp_connection *c);
+
+static inline void tcp_rtt_sample(struct tcp_connection *c, uint32_t rtt)
+{
+    rtt += rtt == 0;
+    if (rtt > TCP_RTO_MAX_US)
+        rtt = TCP_RTO_MAX_US;
+    if (c->rtt_minimum == 0 || rtt < c->rtt_minimum)
+        c->rtt_minimum = rtt;
+    /* REQ RFC6298 2.2: the first sample [test: net_script/first_sample] */
+    if (c->smoothed_rtt == 0) {
+        c->smoothed_rtt = rtt << 3;
+        c->rtt_variance = rtt << 1;
+        return;
+    }
+    int32_t error = (int32_t)(rtt - (c->smoothed_rtt >> 3));
+    c->smoothed_rtt = (uint32_t)((int32_t)c->smoothed_rtt + error);
+    c->rtt_variance += (uint32_t)(error < 0 ? -error : error) - (c->rtt_variance >> 2);
+}
+
+/* tcp_fast.c: header prediction. False: nothing was done, the segment is for tcp_input.c. */
+bool tcp_fast_input(struct tcp_connection *c, struct net_packet *packet);
 
 /* tcp_output.c */
 void tcp_output(struct tcp_connection *c);

@@ -97,13 +97,6 @@ bool tcp_options_parse(const uint8_t *bytes, size_t length, bool syn, struct tcp
     return true;
 }
 
-void tcp_options_write_timestamp(uint8_t *bytes, uint32_t timestamp, uint32_t echo)
-{
-    write32(bytes, OPTION_NOP << 24 | OPTION_NOP << 16 | OPTION_TIMESTAMP << 8 | 10);
-    write32(bytes + 4, timestamp);
-    write32(bytes + 8, echo);
-}
-
 size_t tcp_options_write_sack(uint8_t *bytes, const struct tcp_sack_block *blocks, unsigned count)
 {
     write32(bytes, OPTION_NOP << 24 | OPTION_NOP << 16 | OPTION_SACK << 8 | (2 + 8 * count));

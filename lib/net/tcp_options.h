@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 enum {
     TCP_OPTIONS_MAX = 40,
@@ -41,8 +42,15 @@ bool tcp_options_parse(const uint8_t *bytes, size_t length, bool syn, struct tcp
 /* Write the options of a SYN or SYN-ACK (absent ones left out). Returns bytes, a multiple of 4. */
 size_t tcp_options_write_syn(uint8_t *bytes, const struct tcp_options *options);
 
-/* NOP NOP timestamp: TCP_TIMESTAMP_BYTES. */
-void tcp_options_write_timestamp(uint8_t *bytes, uint32_t timestamp, uint32_t echo);
+/* NOP NOP timestamp: TCP_TIMESTAMP_BYTES. Almost every segment has it, so it is inline. */
+static inline void tcp_options_write_timestamp(uint8_t *bytes, uint32_t timestamp, uint32_t echo)
+{
+    const uint8_t start[4] = {1, 1, 8, 10};
+    uint32_t words[2] = {__builtin_bswap32(timestamp), __builtin_bswap32(echo)};
+
+    memcpy(bytes, start, 4);
+    memcpy(bytes + 4, words, 8);
+}
 
 /* NOP NOP SACK with `count` blocks: 4 + 8 * count bytes. */
 size_t tcp_options_write_sack(uint8_t *bytes, const struct tcp_sack_block *blocks, unsigned count);

@@ -371,6 +371,7 @@ bool tcp_retransmit_segment(struct tcp_connection *c, struct tcp_segment *segmen
     } else {
         segment_ring_remove(&c->in_flight, segment);
     }
+    c->flags |= (uint32_t)TCP_FLAG_DISORDER;
     segment->flags |= TCP_SEGMENT_RETRANSMITTED | TCP_SEGMENT_RESENT;
     segment_transmit(c, segment, mbuf);
     segment_sent(c, segment);

@@ -39,18 +39,6 @@ uint16_t tcp_receive_window(struct tcp_connection *c)
 
 /* ---- In order. */
 
-static void queue_append(struct tcp_connection *c, struct tcp_segment *segment)
-{
-    segment->next = NULL;
-    if (c->receive_head)
-        c->receive_tail->next = segment;
-    else
-        c->receive_head = segment;
-    c->receive_tail = segment;
-    c->receive_count++;
-    c->stack->census.receive_mbufs++;
-}
-
 /* A slow reader and many small segments: one buffer per few bytes would drain the pool, so copy them together. */
 static bool coalesce(struct tcp_connection *c, const struct tcp_segment *segment)
 {
@@ -69,7 +57,7 @@ static bool coalesce(struct tcp_connection *c, const struct tcp_segment *segment
     return true;
 }
 
-static void receive_in_order(struct tcp_connection *c, struct tcp_segment *segment)
+void tcp_receive_in_order(struct tcp_connection *c, struct tcp_segment *segment)
 {
     c->receive_next += segment->length;
     COUNT_ADD(c->stack, tcp_bytes_received, segment->length);
@@ -82,7 +70,7 @@ static void receive_in_order(struct tcp_connection *c, struct tcp_segment *segme
     if (segment->length == 0 || coalesce(c, segment))
         rte_pktmbuf_free_seg(segment_mbuf(segment));
     else
-        queue_append(c, segment);
+        tcp_queue_append(c, segment);
 }
 
 /* ---- Out of order. */
@@ -164,7 +152,7 @@ static bool out_of_order_drain(struct tcp_connection *c)
         if (sequence_before(segment->sequence, c->receive_next))
             cut_front(segment, c->receive_next - segment->sequence);
         fin = fin || (segment->flags & TCP_SEGMENT_FIN);
-        receive_in_order(c, segment);
+        tcp_receive_in_order(c, segment);
     }
     return fin;
 }
@@ -216,7 +204,7 @@ static bool receive_piece(struct tcp_connection *c, struct tcp_segment *segment)
 {
     if (segment->sequence == c->receive_next) {
         bool fin = segment->flags & TCP_SEGMENT_FIN;
-        receive_in_order(c, segment);
+        tcp_receive_in_order(c, segment);
         if (!fin && c->out_of_order)
             fin = out_of_order_drain(c);
         return fin;
@@ -258,22 +246,6 @@ static bool receive_pieces(struct tcp_connection *c, struct tcp_input *in, uint3
     return done;
 }
 
-/* How soon the peer must hear of it (RFC 9293 section 3.8.6.3, RFC 5681 section 4.2). */
-static void schedule_ack(struct tcp_connection *c, uint32_t length)
-{
-    if (length > c->receive_mss)
-        c->receive_mss = (uint16_t)(length < 9000 ? length : 9000);
-    c->flags |= TCP_FLAG_ACK_DELAYED;
-    if (c->quick_acks) {
-        c->quick_acks--;
-        c->flags |= TCP_FLAG_ACK_NOW;
-    } else if (c->receive_next - c->ack_sent >= 2u * c->receive_mss) {
-        /* REQ RFC9293 SHLD-19: at least every second full segment [test: net_script/ack_every_second] */
-        c->flags |= TCP_FLAG_ACK_NOW;
-    }
-    tcp_touch_inline(c);
-}
-
 bool tcp_receive_payload(struct tcp_connection *c, struct tcp_input *in)
 {
     uint32_t end = in->sequence + in->length, before = c->receive_next, skip = 0;
@@ -309,7 +281,7 @@ bool tcp_receive_payload(struct tcp_connection *c, struct tcp_input *in)
     }
     if (filled_hole)
         c->flags |= TCP_FLAG_ACK_NOW;
-    schedule_ack(c, length);
+    tcp_schedule_ack(c, length);
     if (c->readable && !(c->flags & TCP_FLAG_DETACHED))
         tcp_deliver_later(c, TCP_FLAG_EVENT_READABLE);
     return fin;
