@@ -106,8 +106,9 @@ def both_are_killed(router):
     equal(result.end()["error"], None, "what the clients noticed")
 
 
-def machine():
-    """What this lab could leave behind. Huge pages belong to all labs, so they count only while it is the only one."""
+def machine(dataplane):
+    """What this lab, whose dataplane has that pid, could leave behind. Huge pages belong to all labs, so they count only
+    while it is the only one."""
     def lines(*command):
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
 
@@ -120,6 +121,7 @@ def machine():
         "namespaces": sorted(name for name in namespaces if name in (state.name, f"{state.name}-router")),
         "mounts": sorted(line.split()[1] for line in open("/proc/mounts") if f"{state}/" in line),
         "state": state.exists(),
+        "DPDK": [str(path) for path in pathlib.Path("/run/dpdk").glob(f"pollux-{dataplane}")],
     }
 
 
@@ -130,15 +132,16 @@ def lab_leaves_nothing(router, how):
     words = dict(word.split("=", 1) for word in options.split())
     arguments = ["up", "--workers", words["workers"], "--link", words["link"].replace("auto", "af_xdp")]
     run_lab("down")
-    before = machine()
+    before = machine(None)
     router.at_end(run_lab, *arguments)
     run_lab(*arguments)
-    expect(machine() != before, "a lab that is up shows")
+    dataplane = pid("dataplane")
+    expect(machine(dataplane) != before, "a lab that is up shows")
     sleeper = subprocess.Popen([lab, "exec", "sleep", "1000"])
     if how == "killed":
         run_lab("kill", "dataplane")
         run_lab("kill", "control")
     run_lab("down")
-    equal(machine(), before, "the machine afterwards")
+    equal(machine(dataplane), before, "the machine afterwards")
     expect(sleeper.wait(5) != 0, "programs in the lab are ended with it")
     equal(run_lab("down").returncode, 0, "down once more")

@@ -41,14 +41,13 @@ process_signal() {
     kill -s "$2" "$pid" 2>/dev/null || true
 }
 
-# process_stop FILE SECONDS: asks it to end, insists after SECONDS, forgets it.
+# process_stop FILE SECONDS: asks it to end, insists after SECONDS.
 process_stop() {
     process_signal "$1" TERM
     if ! wait_until "$2" process_gone "$1"; then
         process_signal "$1" KILL
         wait_until 5 process_gone "$1" || warn "process $(process_pid "$1") does not end"
     fi
-    rm -f "$1"
 }
 
 # The pids of this shell and of all that started it, one a line.

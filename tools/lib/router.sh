@@ -31,6 +31,7 @@ router_command_of() {
 router_launch() {
     local router_command
     router_command_of "$1"
+    router_forget "$1"
     router_start "$1"
 }
 
@@ -89,9 +90,20 @@ router_show_logs() {
     done
 }
 
+# router_forget PROGRAM: what a program that has ended left in the file system.
+router_forget() {
+    local pid=none
+    [[ ! -r $state/$1.pid ]] || read -r pid _ <"$state/$1.pid"
+    # DPDK's run-time directory, named after its file prefix; DPDK itself never removes it.
+    [[ $1 != dataplane ]] || rm -rf "/run/dpdk/pollux-$pid"
+    rm -f "$state/$1.pid"
+}
+
 router_stop() {
     local program
     for program in dataplane control mosquitto; do
         process_stop "$state/$program.pid" 10
+        router_forget "$program"
     done
+    rmdir /run/dpdk 2>/dev/null || true
 }
