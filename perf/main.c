@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "perf/device.h"
@@ -39,9 +40,11 @@ static void default_names(struct options *options)
 static void open_device(struct options *options, struct device *device)
 {
     const struct device_config config = {.arguments = options->dpdk, .buffers = options->buffers, .mtu = options->mtu};
+    const struct timespec settle = {.tv_nsec = 300000000}; /* the router goes on starting behind its port */
     device_open(device, &config);
     if (!device_wait_link(device, LINK_PATIENCE))
         errx(EXIT_FAILURE, "%s: nobody at the other end for %d seconds", options->dpdk, LINK_PATIENCE);
+    nanosleep(&settle, NULL);
     options->device = device;
 }
 

@@ -36,28 +36,32 @@ bool process_cpu_time(const struct process_list *processes, uint64_t *ns)
     return processes->count > 0;
 }
 
-static bool resident_pages(pid_t pid, uint64_t *pages)
+/* Lines of /proc/PID/status; huge pages are not part of VmRSS. */
+static bool resident_kib(pid_t pid, uint64_t *kib)
 {
-    char path[64];
-    unsigned long long resident;
-    snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+    char path[64], line[256];
+    unsigned long long ordinary = 0, huge = 0;
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
     FILE *file = fopen(path, "r");
     if (file == NULL)
         return false;
-    bool read = fscanf(file, "%*u %llu", &resident) == 1;
+    while (fgets(line, sizeof(line), file) != NULL) {
+        sscanf(line, "VmRSS: %llu", &ordinary);
+        sscanf(line, "HugetlbPages: %llu", &huge);
+    }
     fclose(file);
-    *pages = resident;
-    return read;
+    *kib = ordinary + huge;
+    return ordinary > 0;
 }
 
 bool process_memory(const struct process_list *processes, uint64_t *bytes)
 {
     *bytes = 0;
     for (uint32_t i = 0; i < processes->count; i++) {
-        uint64_t pages;
-        if (!resident_pages(processes->pid[i], &pages))
+        uint64_t kib;
+        if (!resident_kib(processes->pid[i], &kib))
             return false;
-        *bytes += pages * (uint64_t)sysconf(_SC_PAGESIZE);
+        *bytes += kib * 1024;
     }
     return processes->count > 0;
 }

@@ -17,7 +17,9 @@ struct process_list {
 /* CPU time of all their threads, in ns; false if one of them is gone. */
 bool process_cpu_time(const struct process_list *processes, uint64_t *ns);
 
-/* Resident memory, in bytes; false if one of them is gone. Does not count memory in the kernel, such as socket buffers.
+/*
+ * Resident memory, huge pages included, in bytes; false if one of them is gone. Does not count memory in the kernel,
+ * such as socket buffers.
  */
 bool process_memory(const struct process_list *processes, uint64_t *bytes);
 

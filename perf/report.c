@@ -66,7 +66,8 @@ void report_text(const struct options *options, const struct scenario *scenario,
     text_latency(result);
     if (!isnan(result->broker_cpu))
         printf("  broker     %11.0f %% of a CPU\n", 100 * result->broker_cpu);
-    printf("  generator  %11.0f %% of a CPU, its busiest thread\n", 100 * result->generator_busy);
+    printf("  generator  %11.0f %% of a CPU%s\n", 100 * result->generator_busy,
+           options->dpdk != NULL ? " with work, the rest polling" : ", its busiest thread");
     if (scenario->pattern == PATTERN_IDLE && !isnan(result->bytes_per_connection))
         printf("  memory     %12.0f bytes of the broker per connection, without the kernel's\n",
                result->bytes_per_connection);
@@ -116,6 +117,8 @@ void report_json(const struct options *options, const struct scenario *scenario,
     json_latency(&result->latency);
     json_number("broker_cpu", result->broker_cpu, 3);
     json_number("generator_busy", result->generator_busy, 3);
+    json_number("generator_cpu", result->generator_cpu, 3);
+    json_number("broker_memory", result->broker_memory, 0);
     json_number("bytes_per_connection", scenario->pattern == PATTERN_IDLE ? result->bytes_per_connection : NAN, 0);
     json_number("rate", scenario->rate > 0 ? scenario->rate : NAN, 1);
     printf(",\"sent\":%llu,\"delivered\":%llu}\n", (unsigned long long)result->sent,

@@ -223,34 +223,52 @@ static void drain(struct run *run)
     }
 }
 
-/* ns that the thread worked: what a polling backend says, else the CPU time that it had. */
-static uint64_t work_time(const struct run *run, struct worker *worker)
+static uint64_t cpu_time(const struct run *run, struct worker *worker)
 {
     clockid_t clock;
     struct timespec time = {0};
-    if (run->ops->busy_time != NULL)
-        return atomic_load_explicit(&worker->busy, memory_order_relaxed);
     if (pthread_getcpuclockid(worker->thread, &clock) == 0)
         clock_gettime(clock, &time);
     return (uint64_t)time.tv_sec * SECOND + (uint64_t)time.tv_nsec;
 }
 
-static double busiest(const struct run *run, const uint64_t *before, uint64_t took)
+/* ns that the thread had work: what a polling backend says, else the CPU time that it had. */
+static uint64_t work_time(const struct run *run, struct worker *worker)
+{
+    if (run->ops->busy_time == NULL)
+        return cpu_time(run, worker);
+    return atomic_load_explicit(&worker->busy, memory_order_relaxed);
+}
+
+typedef uint64_t thread_time(const struct run *run, struct worker *worker);
+
+/* Of all threads, into memory of the caller's to free. */
+static uint64_t *times_take(const struct run *run, thread_time *time)
+{
+    uint64_t *times = calloc(run->worker_count, sizeof(*times));
+    if (times == NULL)
+        abort();
+    for (uint32_t i = 0; i < run->worker_count; i++)
+        times[i] = time(run, &run->workers[i]);
+    return times;
+}
+
+/* Share of `took` that the busiest thread has used since `before`, which is freed. */
+static double busiest(const struct run *run, thread_time *time, uint64_t *before, uint64_t took)
 {
     double most = 0;
     for (uint32_t i = 0; i < run->worker_count; i++) {
-        double share = (double)(work_time(run, &run->workers[i]) - before[i]) / (double)took;
+        double share = (double)(time(run, &run->workers[i]) - before[i]) / (double)took;
         most = share > most ? share : most;
     }
+    free(before);
     return most;
 }
 
 static void measure(struct run *run, struct result *result)
 {
     struct sample before, after;
-    uint64_t *times = calloc(run->worker_count, sizeof(*times));
-    for (uint32_t i = 0; times != NULL && i < run->worker_count; i++)
-        times[i] = work_time(run, &run->workers[i]);
+    uint64_t *work = times_take(run, work_time), *cpu = times_take(run, cpu_time);
     sample_take(run, &before);
     atomic_store(&run->phase, PHASE_MEASURE);
     wait_and_show(run, "measuring", run->options->duration);
@@ -258,10 +276,10 @@ static void measure(struct run *run, struct result *result)
     uint64_t took = after.at - before.at;
     result->sent_per_s = (double)(after.sent - before.sent) * SECOND / (double)took;
     result->delivered_per_s = (double)(after.delivered - before.delivered) * SECOND / (double)took;
-    result->generator_busy = times != NULL ? busiest(run, times, took) : NAN;
+    result->generator_busy = busiest(run, work_time, work, took);
+    result->generator_cpu = busiest(run, cpu_time, cpu, took);
     if (before.has_broker && after.has_broker)
         result->broker_cpu = (double)(after.broker_cpu - before.broker_cpu) / (double)took;
-    free(times);
 }
 
 /* `empty`: the broker before the first client came. */
@@ -275,6 +293,8 @@ static void through_phases(struct run *run, const struct sample *empty, struct r
     /* A broker that has freed memory of earlier clients fills that first: then there is nothing to tell. */
     if (empty->has_broker && full.has_broker && clients > 0 && full.broker_memory > empty->broker_memory)
         result->bytes_per_connection = (double)(full.broker_memory - empty->broker_memory) / clients;
+    if (full.has_broker)
+        result->broker_memory = (double)full.broker_memory;
     run->load_start = run_clock();
     atomic_store_explicit(&run->phase, PHASE_WARM_UP, memory_order_release);
     if (run->activity != &idle_activity)
@@ -326,7 +346,11 @@ static void stop_workers(struct run *run, struct result *result)
 
 void run_scenario(const struct options *options, const struct scenario *scenario, struct result *result)
 {
-    *result = (struct result){.broker_cpu = NAN, .generator_busy = NAN, .bytes_per_connection = NAN};
+    *result = (struct result){.broker_cpu = NAN,
+                              .generator_busy = NAN,
+                              .generator_cpu = NAN,
+                              .broker_memory = NAN,
+                              .bytes_per_connection = NAN};
     struct run run = {.options = options,
                       .scenario = scenario,
                       .activity = activity_of(scenario->pattern),

@@ -93,6 +93,8 @@ struct result {
     struct histogram latency;
     double broker_cpu;     /* share of one CPU */
     double generator_busy; /* of the busiest thread, share of one CPU */
+    double generator_cpu;  /* CPU time of that thread: a polling one that had less than all was disturbed */
+    double broker_memory;  /* bytes, when all clients were there */
     double bytes_per_connection;
 };
 

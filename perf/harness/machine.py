@@ -1,0 +1,152 @@
+"""What a benchmark takes from the machine, and how it is given back: CPUs, huge pages, processes, a place for files."""
+
+import ctypes
+import fcntl
+import os
+import pathlib
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+TREE = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("POLLUX_BUILD", TREE / "build"))
+STATE = pathlib.Path("/run/pollux-bench")
+NICE = -20  # of broker and generator alike: what else runs on the machine disturbs less
+PR_SET_PDEATHSIG = 1
+libc = ctypes.CDLL(None)
+
+
+class Trouble(Exception):
+    """Ends the benchmark with a sentence."""
+
+
+def program(path):
+    """A program of this tree's build, or an installed one."""
+    built = BUILD / path
+    if os.access(built, os.X_OK):
+        return str(built)
+    found = shutil.which(pathlib.Path(path).name, path=os.environ["PATH"] + ":/usr/sbin")
+    if found is None:
+        raise Trouble(f"{path} is not there: ninja -C {BUILD} builds it, POLLUX_BUILD names another build directory")
+    return found
+
+
+def cpus():
+    """(of the broker, of the generator and everything else)"""
+    usable = sorted(os.sched_getaffinity(0))
+    if len(usable) < 2:
+        raise Trouble("two CPUs are needed, one for the broker and one for the generator")
+    return usable[-1], usable[0]
+
+
+def load_average():
+    return os.getloadavg()[0]
+
+
+class Process:
+    """A child that ends with this process, however that ends."""
+
+    def __init__(self, command, log, cpu=None):
+        self.log = log
+        if cpu is not None:
+            command = ["taskset", "-c", str(cpu)] + command
+        with open(log, "ab") as output:
+            self.process = subprocess.Popen(
+                ["nice", "-n", str(NICE)] + command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
+        self.pid = self.process.pid
+
+    def running(self):
+        return self.process.poll() is None
+
+    def stop(self):
+        if self.running():
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        self.process.wait()
+
+    def last_words(self):
+        lines = pathlib.Path(self.log).read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "no message"
+
+
+def run(command, cpu=None, timeout=300):
+    """A child to its end: (exit status, its output, the last line of its errors)."""
+    if cpu is not None:
+        command = ["taskset", "-c", str(cpu)] + command
+    done = subprocess.run(["nice", "-n", str(NICE)] + command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=timeout, check=False, preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
+    errors = done.stderr.strip().splitlines()
+    return done.returncode, done.stdout, errors[-1] if errors else ""
+
+
+def wait_for(condition, seconds, what):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise Trouble(what)
+        time.sleep(0.02)
+
+
+def raise_descriptor_limit():
+    """As many connections as the machine lets a process have; children inherit it."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    for limit in (1048576, hard):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+            return
+        except (ValueError, OSError):
+            continue
+
+
+def set_group_nice(nice, process="self"):
+    """Where the kernel groups processes by session (autogroup), niceness counts between the groups."""
+    try:
+        pathlib.Path(f"/proc/{process}/autogroup").write_text(str(nice), encoding="ascii")
+    except OSError:
+        pass
+
+
+def hugepages(verb, *arguments):
+    """tools/lib/hugepages.sh remembers in STATE what it reserved, so that a later run gives back what a killed one left."""
+    script = f'lab_name=pollux-bench; . {TREE}/tools/lib/common.sh; . {TREE}/tools/lib/hugepages.sh; hugepages_{verb} "$@"'
+    return subprocess.run(["bash", "-c", script, "bash", str(STATE), *map(str, arguments)], check=False).returncode == 0
+
+
+class Machine:
+    """The benchmark's hold on the machine. A context manager: everything is given back at its end."""
+
+    def __enter__(self):
+        if os.geteuid() != 0:
+            raise Trouble(f"not root: huge pages and network namespaces are made by root: sudo {sys.argv[0]}")
+        STATE.mkdir(exist_ok=True)
+        self.lock = os.open(STATE, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Trouble("another benchmark runs on this machine") from error
+        hugepages("release")
+        # A name that mosquitto can read its configuration under, as the user that it becomes.
+        STATE.chmod(0o755)
+        raise_descriptor_limit()
+        set_group_nice(NICE)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: sys.exit(143))
+        return self
+
+    def __exit__(self, *_):
+        hugepages("release")
+        shutil.rmtree(STATE, ignore_errors=True)
+        set_group_nice(0)
+        os.close(self.lock)
+
+    def reserve(self, mebibytes):
+        hugepages("release")
+        if not hugepages("reserve", mebibytes // 2 + 1):
+            raise Trouble(f"no {mebibytes} MiB of huge pages are to be had on this machine")

@@ -1,0 +1,99 @@
+"""Medians, spread and ratios of the rounds; the table for people and the lines of JSON for programs."""
+
+import json
+import statistics
+
+COLUMNS = ("delivered_per_s", "requests_per_s", "connections_per_s", "bytes_per_s", "p50_us", "p99_us", "p999_us",
+           "broker_cpu", "generator_busy", "generator_cpu", "bytes_per_connection", "broker_memory", "share_of_memcpy")
+COUNTS = ("lost", "duplicated", "reordered", "failed")
+UNITS = {"delivered_per_s": "/s", "requests_per_s": "/s", "connections_per_s": "/s", "bytes_per_s": "B/s",
+         "p50_us": "us", "bytes_per_connection": "B"}
+
+
+def values(rounds, key):
+    return [one[key] for one in rounds if one.get(key) is not None]
+
+
+def median(rounds, key):
+    found = values(rounds, key)
+    return statistics.median(found) if found else None
+
+
+def summarize(scenario, target, link, rounds, loads):
+    """One row: a target's medians in a scenario."""
+    measure = scenario.measure
+    found, middle = values(rounds, measure), median(rounds, measure)
+    row = {"scenario": scenario.name, "target": target, "link": link, "measure": measure, "value": middle}
+    row.update({key: median(rounds, key) for key in COLUMNS if values(rounds, key)})
+    row.update({key: sum(values(rounds, key)) for key in COUNTS if values(rounds, key)})
+    row["rounds"] = len(found)
+    row["spread"] = (max(found) - min(found)) / middle if found and middle else None
+    row["goal"] = scenario.goal
+    row["load_average"] = max(loads)
+    row["errors"] = [one["error"] for one in rounds if "error" in one]
+    row["ratio"] = None
+    return row
+
+
+def set_ratios(rows, scenario):
+    """How many times better than the last target, the reference."""
+    reference = rows[-1]["value"] if len(rows) > 1 else None
+    for row in rows:
+        if row["value"] and reference:
+            row["ratio"] = reference / row["value"] if scenario.less_is_better else row["value"] / reference
+
+
+def reaches_goal(row):
+    """Whether the goal is reached, as the share of it: 1 and more is reached."""
+    if not row["goal"] or not row["value"] or row["target"] != "pollux":
+        return None
+    return row["goal"] / row["value"] if row["measure"] in ("p50_us", "bytes_per_connection") else row["value"] / row["goal"]
+
+
+def set_limit(row, limits, payload):
+    """The share of what the bare link carries: round trips of small frames, or bytes in full ones."""
+    small, full = limits
+    row["limit_small_frames_per_s"], row["limit_full_frames_per_s"] = small, full
+    if row.get("requests_per_s"):
+        row["share_of_limit"] = row["requests_per_s"] / small
+    elif row.get("bytes_per_s"):
+        row["share_of_limit"] = row["bytes_per_s"] / (full * 1448)
+    elif row["measure"] == "delivered_per_s" and row["value"]:
+        row["share_of_limit"] = row["value"] * payload / (full * 1448)
+
+
+JSON_ALWAYS = ("scenario", "target", "delivered_per_s", "lost", "p50_us", "p99_us", "p999_us", "broker_cpu",
+               "bytes_per_connection", "ratio")
+ECHO_ALWAYS = ("scenario", "requests_per_s", "connections_per_s", "bytes_per_s", "p50_us", "p99_us")
+
+
+def print_json(row, is_echo):
+    always = {key: row.get(key) for key in (ECHO_ALWAYS if is_echo else JSON_ALWAYS)}
+    print(json.dumps({**always, **{key: value for key, value in row.items() if key not in always}}), flush=True)
+
+
+def show(value, form):
+    return "-" if value is None else format(value, form)
+
+
+def print_table(rows):
+    print(f"{'scenario':17} {'target':10} {'figure':>22} {'p50 us':>9} {'p99 us':>9} {'p99.9':>9} {'lost':>6} "
+          f"{'broker':>7} {'generator':>9} {'spread':>6} {'ratio':>7} {'goal':>6} {'limit':>6}")
+    last = None
+    for row in rows:
+        name, last = (row["scenario"] if row["scenario"] != last else ""), row["scenario"]
+        form = ",.1f" if row["measure"] == "p50_us" else ",.0f"
+        figure = f"{show(row['value'], form)} {UNITS.get(row['measure'], '')}"
+        print(f"{name:17} {row['target']:10} {figure:>22} {show(row.get('p50_us'), ',.1f'):>9} "
+              f"{show(row.get('p99_us'), ',.1f'):>9} {show(row.get('p999_us'), ',.1f'):>9} "
+              f"{show(row.get('lost', row.get('failed')), 'd'):>6} {show(row.get('broker_cpu'), '.0%'):>7} "
+              f"{show(row.get('generator_busy'), '.0%'):>9} {show(row['spread'], '.0%'):>6} "
+              f"{show(row['ratio'], ',.1f'):>7} {show(reaches_goal(row), '.0%'):>6} "
+              f"{show(row.get('share_of_limit'), '.0%'):>6}")
+        for error in row["errors"]:
+            print(f"{'':17} {row['target']:10} failed: {error}")
+    loads = [row["load_average"] for row in rows]
+    print("\nMedians over the rounds. spread: (largest - smallest) / median. ratio: times as good as the last target. "
+          "goal: share of it reached.\nbroker: CPU time, a polling router has 100 % unless something else ran; "
+          "generator: share of its CPU with work. "
+          f"Load average before the runs: {min(loads):.1f} to {max(loads):.1f}.")
