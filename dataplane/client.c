@@ -47,6 +47,11 @@ static packet_handler *const handlers[16] = {
     [MQTT_DISCONNECT] = disconnect_handle,   [MQTT_AUTH] = auth_handle,
 };
 
+/* REQ MQTT-5 [MQTT-3.1.4-5]: CONNACK with 0x00 answers a CONNECT [test: conformance/password_alone] */
+/* REQ MQTT-3.1.1 [MQTT-3.1.0-1]: the first packet is CONNECT [test: wire/malformed_first_packet] */
+/* REQ MQTT-3.1.1 [MQTT-3.1.0-2]: a second CONNECT closes [test: wire/malformed_packet] */
+/* REQ MQTT-5 [MQTT-3.1.4-6]: nothing behind a refused CONNECT is handled [test: conformance/connect_refusals] */
+/* REQ MQTT-3.1.1 [MQTT-3.1.4-5]: nothing behind a refused CONNECT is handled [test: conformance/connect_refusals] */
 static enum packet_result packet_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
                                         const uint8_t *body)
 {
@@ -543,6 +548,7 @@ void client_closed(void *arg, struct tcp_connection *tcp, enum tcp_close_reason 
 /* ---- Time ------------------------------------------------------------------------------------------------------- */
 
 /* REQ MQTT-5 [MQTT-3.1.2-22]: closed after one and a half keep alive times [test: wire/keepalive_runs_out] */
+/* REQ MQTT-3.1.1 [MQTT-3.1.2-24]: closed after one and a half keep alive times [test: wire/keepalive_runs_out] */
 static uint64_t keepalive_us(const struct client *client)
 {
     return client->keepalive_s * UINT64_C(1500000);

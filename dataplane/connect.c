@@ -51,6 +51,9 @@ static enum packet_result refuse(struct worker *worker, struct client *client, u
 }
 
 /* A CONNECT that cannot be read: answered where its version is known [MQTT-3.1.4-1]. */
+/* REQ MQTT-5 [MQTT-4.13.2-1]: a CONNACK with 0x80 or above closes [test: conformance/connect_refusals] */
+/* REQ MQTT-3.1.1 [MQTT-3.1.3-9]: a refused client id gets return code 2, then the end [test: wire/empty_client_id] */
+/* REQ MQTT-3.1.1 [MQTT-3.2.2-5]: a CONNACK that refuses is followed by the end [test: conformance/connect_refusals] */
 static enum packet_result refuse_malformed(struct worker *worker, struct client *client, uint8_t version,
                                            enum mqtt_error error)
 {
@@ -67,6 +70,7 @@ static enum packet_result refuse_malformed(struct worker *worker, struct client 
 }
 
 /* What an MQTT 5.0 client has to know of the router, beyond the defaults of section 3.2.2.3. */
+/* REQ MQTT-5 [MQTT-3.2.2-9]: CONNACK says Maximum QoS when it is below 2 [test: limits/not_offered] */
 static void connack_limits(const struct worker *worker, struct mqtt_properties *properties)
 {
     const struct shm_mqtt_config *config = &worker->config->mqtt;
@@ -95,6 +99,9 @@ static void connack_limits(const struct worker *worker, struct mqtt_properties *
 }
 
 /* What differs from what the client asked for. */
+/* REQ MQTT-5 [MQTT-3.2.2-16]: an empty client id gets a new one, and is told [test: version5/assigned_client_id] */
+/* REQ MQTT-5 [MQTT-3.1.3-7]: and goes on as if it had brought that one [test: version5/assigned_client_id] */
+/* REQ MQTT-5 [MQTT-3.2.2-22]: without Server Keep Alive the client's own counts [test: wire/keepalive_runs_out] */
 static void connack_differences(const struct client *client, const struct session *session,
                                 const struct mqtt_connect *connect, struct mqtt_properties *properties)
 {
@@ -115,6 +122,9 @@ static void connack_differences(const struct client *client, const struct sessio
     }
 }
 
+/* REQ MQTT-5 [MQTT-3.2.0-1]: CONNACK is the first packet sent [test: wire/all_in_one_segment] */
+/* REQ MQTT-5 [MQTT-3.2.0-2]: there is one CONNACK [test: wire/malformed_packet] */
+/* REQ MQTT-3.1.1 [MQTT-3.2.0-1]: CONNACK is the first packet sent [test: wire/all_in_one_segment] */
 static enum packet_result accept_send(struct worker *worker, struct client *client, const struct mqtt_connect *connect,
                                       bool session_present)
 {
@@ -134,6 +144,8 @@ static enum packet_result accept_send(struct worker *worker, struct client *clie
 /* ---- The session ------------------------------------------------------------------------------------------------ */
 
 /* [MQTT-3.1.4-3]: the older connection goes. The session stays for the new one to take or to end. */
+/* REQ MQTT-5 [MQTT-3.1.4-3]: the older connection gets 0x8E and is closed [test: conformance/take_over_tells_why] */
+/* REQ MQTT-3.1.1 [MQTT-3.1.4-2]: the older connection is closed [test: conformance/take_over_tells_why] */
 static void take_over(struct worker *worker, struct session *session, bool clean_start)
 {
     struct client *old = session->client;
@@ -143,6 +155,9 @@ static void take_over(struct worker *worker, struct session *session, bool clean
     session_taken_over(worker, session, clean_start);
 }
 
+/* REQ MQTT-5 [MQTT-3.1.2-7]: the will is stored with the session [test: wire/keepalive_runs_out] */
+/* REQ MQTT-5 [MQTT-3.1.2-12]: the will's QoS is what CONNECT said [test: conformance/will_properties] */
+/* REQ MQTT-5 [MQTT-3.1.3-10]: user properties of a will keep their order [test: conformance/will_properties] */
 static bool will_set(struct worker *worker, struct session *session, const struct mqtt_connect *connect)
 {
     session->will = (struct will){0};
@@ -200,6 +215,8 @@ static bool user_name_set(struct worker *worker, struct session *session, const 
     return true;
 }
 
+/* REQ MQTT-5 [MQTT-3.1.2-23]: the session is kept for its expiry interval [test: sessions/offline_queue] */
+/* REQ MQTT-3.1.1 [MQTT-3.1.2-4]: without clean session it is kept [test: sessions/offline_queue] */
 static uint32_t expiry_interval(const struct worker *worker, const struct mqtt_connect *connect)
 {
     const uint32_t longest = worker->config->mqtt.session_expiry_max_s;
@@ -224,6 +241,7 @@ static uint16_t keepalive(const struct worker *worker, const struct mqtt_connect
     return (uint16_t)wanted;
 }
 
+/* REQ MQTT-5 [MQTT-4.9.0-1]: the window is 1 to the client's Receive Maximum [test: version5/receive_maximum] */
 static uint16_t window(const struct worker *worker, const struct mqtt_connect *connect)
 {
     const uint32_t own = worker->config->mqtt.max_inflight;
@@ -254,6 +272,17 @@ static void attach(struct worker *worker, struct client *client, struct session 
 }
 
 /* The claim is granted: this worker owns the identifier. */
+/* REQ MQTT-5 [MQTT-3.1.2-4]: a clean start discards the session [test: sessions/clean_start_forgets] */
+/* REQ MQTT-5 [MQTT-3.1.2-5]: without clean start it is resumed [test: sessions/offline_queue] */
+/* REQ MQTT-5 [MQTT-3.1.2-6]: without one there, a new one [test: conformance/session_expiry_in_disconnect] */
+/* REQ MQTT-5 [MQTT-3.1.4-4]: the processing of Clean Start [test: sessions/clean_start_forgets] */
+/* REQ MQTT-5 [MQTT-3.2.2-2]: with clean start there is no session present [test: sessions/clean_start_forgets] */
+/* REQ MQTT-5 [MQTT-3.2.2-3]: session present tells whether there was one [test: sessions/offline_queue] */
+/* REQ MQTT-3.1.1 [MQTT-3.1.2-6]: clean session discards the session [test: sessions/clean_start_forgets] */
+/* REQ MQTT-3.1.1 [MQTT-3.1.4-3]: the processing of CleanSession [test: sessions/clean_start_forgets] */
+/* REQ MQTT-3.1.1 [MQTT-3.2.2-1]: with clean session there is no session present [test: sessions/clean_start_forgets] */
+/* REQ MQTT-3.1.1 [MQTT-3.2.2-2]: session present if stored [test: wire/unacknowledged_message_comes_again] */
+/* REQ MQTT-3.1.1 [MQTT-3.2.2-3]: no session present when none was stored [test: sessions/clean_start_forgets] */
 static enum packet_result session_open(struct worker *worker, struct client *client, const struct mqtt_connect *connect,
                                        struct mqtt_span client_id)
 {
@@ -295,6 +324,8 @@ static enum packet_result session_open(struct worker *worker, struct client *cli
 /* ---- CONNECT ---------------------------------------------------------------------------------------------------- */
 
 /* An identifier for a client that brought none, whose home is this worker. */
+/* REQ MQTT-5 [MQTT-3.1.3-6]: an empty client id gets a unique one [test: version5/assigned_client_id] */
+/* REQ MQTT-3.1.1 [MQTT-3.1.3-6]: an empty client id gets a unique one [test: wire/empty_client_id] */
 static struct mqtt_span assigned_id(struct worker *worker, char bytes[ASSIGNED_ID_SIZE])
 {
     struct mqtt_span id;
@@ -322,6 +353,10 @@ static bool will_topic_is_taken(struct worker *worker, struct mqtt_span topic)
 }
 
 /* 0, or why this client is not welcome. */
+/* REQ MQTT-5 [MQTT-4.12.0-1]: unknown methods are refused with 0x8C [test: conformance/connect_refusals] */
+/* REQ MQTT-5 [MQTT-4.12.0-6]: no AUTH and no method to a client that named none [test: conformance/password_alone] */
+/* REQ MQTT-5 [MQTT-3.2.2-12]: a will above Maximum QoS is refused with 0x9B [test: limits/not_offered] */
+/* REQ MQTT-5 [MQTT-3.2.2-13]: a retained will is refused with 0x9A when none may be [test: limits/not_offered] */
 static uint8_t refusal(struct worker *worker, const struct mqtt_connect *connect)
 {
     if (connect->version == MQTT_V5 &&
@@ -354,6 +389,11 @@ static void client_describe(struct client *client, const struct mqtt_connect *co
                             connect->properties.request_problem_information != 0;
 }
 
+/* REQ MQTT-5 [MQTT-3.1.3-2]: the client id names the session [test: sessions/offline_queue] */
+/* REQ MQTT-5 [MQTT-3.1.3-5]: 1 to 23 letters and digits are taken [test: many_clients/ten_thousand] */
+/* REQ MQTT-5 [MQTT-3.1.4-2]: what fails the checks is closed [test: conformance/connect_refusals] */
+/* REQ MQTT-3.1.1 [MQTT-3.1.3-5]: 1 to 23 letters and digits are taken [test: many_clients/ten_thousand] */
+/* REQ MQTT-3.1.1 [MQTT-3.1.4-4]: a CONNECT that is taken is answered by CONNACK with 0 [test: wire/empty_client_id] */
 enum packet_result connect_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
                                   const uint8_t *body)
 {
@@ -388,6 +428,7 @@ enum packet_result connect_handle(struct worker *worker, struct client *client, 
 
 /* ---- DISCONNECT and AUTH ---------------------------------------------------------------------------------------- */
 
+/* REQ MQTT-3.1.1 [MQTT-3.14.4-3]: DISCONNECT takes the will back [test: conformance/disconnect_reasons_and_will] */
 enum packet_result disconnect_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
                                      const uint8_t *body)
 {
@@ -411,6 +452,7 @@ enum packet_result disconnect_handle(struct worker *worker, struct client *clien
     return client_drop(worker, client);
 }
 
+/* REQ MQTT-5 [MQTT-4.12.0-7]: AUTH without a method in CONNECT is an error [test: wire/malformed_packet] */
 enum packet_result auth_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
                                const uint8_t *body)
 {

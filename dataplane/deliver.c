@@ -30,6 +30,8 @@ static bool packet_is_reusable(const struct client *client, const struct publica
 }
 
 /* The hot path: one copy. */
+/* REQ MQTT-5 [MQTT-3.3.1-3]: DUP is this packet's own [test: wire/qos2_duplicate_is_one_message] */
+/* REQ MQTT-3.1.1 [MQTT-3.3.1-3]: DUP is this packet's own [test: wire/qos2_duplicate_is_one_message] */
 static enum sent packet_copy(struct worker *worker, struct client *client, const struct publication *publication,
                              const struct mqtt_publish_own *own)
 {
@@ -113,6 +115,14 @@ static uint32_t seconds_left(const struct worker *worker, const struct publicati
 }
 
 /* Builds the packet from its parts. */
+/* REQ MQTT-5 [MQTT-3.1.2-25]: what is too large for the client counts as sent [test: version5/maximum_packet_size] */
+/* REQ MQTT-5 [MQTT-3.3.2-3]: the topic is one that the filter matches [test: messages/publish_and_receive] */
+/* REQ MQTT-5 [MQTT-3.3.2-4]: the payload format indicator goes on unaltered [test: version5/properties_pass_through] */
+/* REQ MQTT-5 [MQTT-3.3.2-6]: expiry less the time it waited [test: version5/message_expiry] */
+/* REQ MQTT-5 [MQTT-3.3.2-15]: the response topic goes on unaltered [test: version5/properties_pass_through] */
+/* REQ MQTT-5 [MQTT-3.3.2-16]: the correlation data goes on unaltered [test: version5/properties_pass_through] */
+/* REQ MQTT-5 [MQTT-3.3.2-17]: user properties go on unaltered [test: version5/properties_pass_through] */
+/* REQ MQTT-5 [MQTT-3.3.2-20]: the content type goes on unaltered [test: version5/properties_pass_through] */
 static enum sent packet_build(struct worker *worker, struct client *client, struct publication *publication,
                               struct mqtt_publish_own *own)
 {
@@ -162,6 +172,7 @@ static enum sent packet_build(struct worker *worker, struct client *client, stru
     return SENT;
 }
 
+/* REQ MQTT-5 [MQTT-3.3.2-5]: what has expired is not delivered [test: version5/message_expiry] */
 static enum sent publish_send(struct worker *worker, struct session *session, struct publication *publication,
                               struct mqtt_publish_own *own)
 {
@@ -279,6 +290,9 @@ static void session_enqueue(struct worker *worker, struct session *session, stru
 /* ---- After a reconnect ------------------------------------------------------------------------------------------- */
 
 /* One unacknowledged message again, as it was: DUP, the same identifier. */
+/* REQ MQTT-5 [MQTT-3.3.1-1]: sent again means DUP [test: wire/unacknowledged_message_comes_again] */
+/* REQ MQTT-5 [MQTT-4.3.3-6]: PUBREL, not PUBLISH, once PUBREL was sent [test: conformance/qos2_resumes_where_it_was] */
+/* REQ MQTT-3.1.1 [MQTT-3.3.1-1]: sent again means DUP [test: wire/unacknowledged_message_comes_again] */
 static enum sent resend_one(struct worker *worker, struct session *session, struct outgoing *outgoing)
 {
     struct client *client = session->client;
@@ -330,6 +344,10 @@ static bool resend_continue(struct worker *worker, struct session *session)
     return session->resend_next == NULL;
 }
 
+/* REQ MQTT-5 [MQTT-4.4.0-1]: reconnected, it is sent again [test: wire/unacknowledged_message_comes_again] */
+/* REQ MQTT-5 [MQTT-4.6.0-1]: in the order in which it was sent [test: conformance/qos2_resumes_where_it_was] */
+/* REQ MQTT-3.1.1 [MQTT-4.4.0-1]: reconnected, it is sent again [test: wire/unacknowledged_message_comes_again] */
+/* REQ MQTT-3.1.1 [MQTT-4.6.0-1]: in the order in which it was sent [test: conformance/qos2_resumes_where_it_was] */
 void session_resend(struct worker *worker, struct session *session)
 {
     session->resend_next = session->inflight.first;
@@ -339,6 +357,14 @@ void session_resend(struct worker *worker, struct session *session)
 /* ---- Delivery ---------------------------------------------------------------------------------------------------- */
 
 /* QoS 1 and 2: what is sent is kept until it is acknowledged. */
+/* REQ MQTT-5 [MQTT-3.3.4-9]: never more than the client's Receive Maximum [test: version5/receive_maximum] */
+/* REQ MQTT-5 [MQTT-4.9.0-2]: nor when messages are sent again [test: version5/receive_maximum] */
+/* REQ MQTT-5 [MQTT-4.3.2-2]: sent without DUP at first [test: wire/unacknowledged_message_comes_again] */
+/* REQ MQTT-5 [MQTT-4.3.3-2]: at QoS 2 too [test: conformance/qos2_resumes_where_it_was] */
+/* REQ MQTT-5 [MQTT-4.3.2-3]: unacknowledged until PUBACK [test: wire/unacknowledged_message_comes_again] */
+/* REQ MQTT-5 [MQTT-4.3.3-3]: unacknowledged until PUBREC [test: conformance/qos2_resumes_where_it_was] */
+/* REQ MQTT-3.1.1 [MQTT-4.3.2-1]: at QoS 1 kept until PUBACK [test: wire/unacknowledged_message_comes_again] */
+/* REQ MQTT-3.1.1 [MQTT-4.3.3-1]: kept until PUBREC, then PUBCOMP [test: conformance/qos2_resumes_where_it_was] */
 static enum sent send_acknowledged(struct worker *worker, struct session *session, struct publication *publication,
                                    struct outgoing *outgoing)
 {

@@ -22,6 +22,8 @@ enum { ACK_ROOM = 64 }; /* bytes that one acknowledgement takes at most, with so
 /* ---- PUBLISH ---------------------------------------------------------------------------------------------------- */
 
 /* Remembers or looks up a topic alias [MQTT-3.3.2-12]. False: the client broke the rules, or memory is out. */
+/* REQ MQTT-5 [MQTT-3.3.2-12]: aliases up to the maximum are taken [test: version5/topic_alias] */
+/* REQ MQTT-5 [MQTT-3.3.2-7]: they end with the connection [test: conformance/aliases_out] */
 static bool alias_resolve(struct worker *worker, struct client *client, struct mqtt_publish *publish)
 {
     const uint16_t alias = publish->properties.topic_alias;
@@ -104,6 +106,8 @@ static void packet_offer(const struct client *client, const struct mqtt_header *
 }
 
 /* Stores and routes; what the publisher is told. */
+/* REQ MQTT-5 [MQTT-3.3.1-8]: without the flag nothing is stored, removed or replaced [test: messages/retained] */
+/* REQ MQTT-3.1.1 [MQTT-3.3.1-12]: without the flag nothing is stored, removed or replaced [test: messages/retained] */
 static enum route_result publication_accept(struct worker *worker, struct client *client,
                                             struct publication *publication)
 {
@@ -119,6 +123,12 @@ static enum route_result publication_accept(struct worker *worker, struct client
     return route_publication(worker, publication);
 }
 
+/* REQ MQTT-5 [MQTT-3.3.4-1]: answered as the QoS asks [test: messages/publish_and_receive] */
+/* REQ MQTT-5 [MQTT-4.3.2-4]: PUBACK with the identifier at QoS 1 [test: wire/all_in_one_segment] */
+/* REQ MQTT-5 [MQTT-4.3.3-8]: PUBREC with the identifier at QoS 2 [test: wire/qos2_duplicate_is_one_message] */
+/* REQ MQTT-3.1.1 [MQTT-3.3.4-1]: answered as the QoS asks [test: messages/publish_and_receive] */
+/* REQ MQTT-3.1.1 [MQTT-4.3.2-2]: PUBACK with the identifier at QoS 1 [test: wire/all_in_one_segment] */
+/* REQ MQTT-3.1.1 [MQTT-4.3.3-2]: PUBREC, PUBCOMP, no message twice [test: wire/qos2_duplicate_is_one_message] */
 static enum packet_result publish_acknowledge(struct worker *worker, struct client *client,
                                               const struct mqtt_publish *publish, enum route_result routed)
 {
@@ -182,6 +192,7 @@ static enum packet_result publish_route(struct worker *worker, struct client *cl
 }
 
 /* QoS 2, method B of section 4.3.3: routed when it is first seen; its identifier is kept until PUBREL. */
+/* REQ MQTT-5 [MQTT-4.3.3-10]: acknowledged again, not routed again [test: wire/qos2_duplicate_is_one_message] */
 static enum packet_result publish_once(struct worker *worker, struct client *client, const struct mqtt_header *header,
                                        const uint8_t *body, const struct mqtt_publish *publish)
 {
@@ -203,6 +214,7 @@ static enum packet_result publish_once(struct worker *worker, struct client *cli
     return result;
 }
 
+/* REQ MQTT-5 [MQTT-4.3.2-5]: after PUBACK the same identifier is a new message [test: messages/publish_and_receive] */
 enum packet_result publish_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
                                   const uint8_t *body)
 {
@@ -251,6 +263,8 @@ static bool is_refusal(const struct mqtt_ack *ack)
 }
 
 /* The message has reached its client, or never will. */
+/* REQ MQTT-5 [MQTT-4.4.0-2]: what the client refuses is acknowledged [test: conformance/refused_message_is_done] */
+/* REQ MQTT-5 [MQTT-4.8.2-6]: no other member gets what one refused [test: conformance/refused_message_is_done] */
 static void outgoing_finish(struct worker *worker, struct session *session, struct outgoing *outgoing,
                             const struct mqtt_ack *ack)
 {
@@ -289,6 +303,10 @@ static void outgoing_release(struct worker *worker, struct session *session, str
     outgoing->state = OUTGOING_RELEASED;
 }
 
+/* REQ MQTT-5 [MQTT-4.3.3-4]: PUBREC is answered by PUBREL [test: conformance/qos2_resumes_where_it_was] */
+/* REQ MQTT-5 [MQTT-4.3.3-5]: PUBREL is unacknowledged until PUBCOMP [test: conformance/qos2_resumes_where_it_was] */
+/* REQ MQTT-5 [MQTT-3.3.4-10]: a full window holds back PUBLISH alone [test: conformance/refused_message_is_done] */
+/* REQ MQTT-5 [MQTT-4.9.0-3]: others are handled whatever the window [test: conformance/refused_message_is_done] */
 enum packet_result pubrec_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
                                  const uint8_t *body)
 {
@@ -333,6 +351,9 @@ enum packet_result pubcomp_handle(struct worker *worker, struct client *client, 
 
 /* ---- The client releases what it sent at QoS 2 ------------------------------------------------------------------ */
 
+/* REQ MQTT-5 [MQTT-4.3.3-11]: PUBREL is answered by PUBCOMP [test: wire/qos2_duplicate_is_one_message] */
+/* REQ MQTT-5 [MQTT-4.3.3-12]: after PUBCOMP the identifier is free [test: messages/publish_and_receive] */
+/* REQ MQTT-5 [MQTT-4.3.3-13]: whatever has expired meanwhile [test: conformance/expired_is_sent_again] */
 enum packet_result pubrel_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
                                  const uint8_t *body)
 {

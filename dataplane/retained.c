@@ -51,6 +51,12 @@ static void home_set(struct worker *worker, struct publication *publication)
     }
 }
 
+/* REQ MQTT-5 [MQTT-3.3.1-5]: replaces the topic's retained message [test: messages/retained] */
+/* REQ MQTT-5 [MQTT-3.3.1-6]: an empty one removes it [test: conformance/retained] */
+/* REQ MQTT-5 [MQTT-3.3.1-7]: and is not stored [test: conformance/retained] */
+/* REQ MQTT-3.1.1 [MQTT-3.3.1-5]: replaces the topic's retained message [test: messages/retained] */
+/* REQ MQTT-3.1.1 [MQTT-3.3.1-10]: an empty one removes it [test: conformance/retained] */
+/* REQ MQTT-3.1.1 [MQTT-3.3.1-11]: and is not stored [test: conformance/retained] */
 static void home_store(struct worker *worker, struct publication *publication)
 {
     if (publication->payload.length == 0) {
@@ -158,6 +164,8 @@ bool retained_answer(struct worker *worker, const struct retained_query *query)
     return true;
 }
 
+/* REQ MQTT-3.1.1 [MQTT-3.3.1-6]: a new subscription gets the last retained message [test: messages/retained] */
+/* REQ MQTT-3.1.1 [MQTT-3.3.1-8]: with the flag [test: messages/retained] */
 static void session_deliver_retained(struct worker *worker, struct session *session, struct publication *publication,
                                      uint8_t options, uint32_t identifier)
 {

@@ -25,18 +25,25 @@ static struct session *member_session(const struct topic_member *member)
 }
 
 /* [MQTT-3.8.3-3] */
+/* REQ MQTT-5 [MQTT-3.8.3-3]: No Local: not to the connection that published [test: version5/no_local] */
 static bool is_excluded(const struct topic_member *member, const struct publication *publication)
 {
     return (topic_member_options(member) & TOPIC_OPTION_NO_LOCAL) != 0 &&
            member_session(member)->handle == publication->publisher;
 }
 
+/* REQ MQTT-5 [MQTT-3.8.4-8]: the lower of the two QoS [test: messages/lower_quality_counts] */
+/* REQ MQTT-5 [MQTT-4.8.2-3]: with shared subscriptions too [test: conformance/shared_qos] */
+/* REQ MQTT-3.1.1 [MQTT-3.8.4-6]: the lower of the two QoS [test: messages/lower_quality_counts] */
 static uint8_t member_qos(const struct topic_member *member, const struct publication *publication)
 {
     const uint8_t qos = topic_member_options(member) & TOPIC_OPTION_QOS;
     return qos < publication->qos ? qos : publication->qos; /* [MQTT-3.8.4-8] */
 }
 
+/* REQ MQTT-5 [MQTT-3.3.1-12]: without Retain As Published the flag is cleared [test: version5/retain_as_published] */
+/* REQ MQTT-5 [MQTT-3.3.1-13]: with it the flag is the publisher's [test: version5/retain_as_published] */
+/* REQ MQTT-3.1.1 [MQTT-3.3.1-9]: the flag is cleared for who was subscribed before [test: messages/retained] */
 static bool member_retain(const struct topic_member *member, const struct publication *publication)
 {
     /* [MQTT-3.3.1-12], [MQTT-3.3.1-13] */
@@ -86,6 +93,8 @@ static struct route_match *match_add(struct worker *worker, struct session *sess
 }
 
 /* First pass over the members of a filter: one match a session, with the highest QoS [MQTT-3.3.4-2]. */
+/* REQ MQTT-5 [MQTT-3.3.4-2]: the highest QoS of those that match [test: conformance/overlapping_subscriptions] */
+/* REQ MQTT-3.1.1 [MQTT-3.3.5-1]: the highest QoS of those that match [test: conformance/overlapping_subscriptions] */
 static void filter_merge(struct worker *worker, const struct publication *publication, const struct topic_entry *entry)
 {
     const struct topic_filter *filter = topic_entry_payload(entry);
@@ -130,6 +139,8 @@ static bool identifiers_make_room(struct worker *worker)
     return total > 0;
 }
 
+/* REQ MQTT-5 [MQTT-3.3.4-3]: the identifiers are sent with the message [test: version5/subscription_identifiers] */
+/* REQ MQTT-5 [MQTT-3.3.4-4]: all of them with the one copy [test: conformance/overlapping_subscriptions] */
 static void filter_collect_identifiers(struct worker *worker, const struct publication *publication,
                                        const struct topic_entry *entry)
 {
@@ -270,6 +281,12 @@ static const struct topic_route *route_find(struct worker *worker, const struct 
     return topic_cache_route(worker->routes, (const char *)publication->topic.data, publication->topic.length, status);
 }
 
+/* REQ MQTT-5 [MQTT-4.5.0-1]: goes to all sessions that match [test: messages/publish_and_receive] */
+/* REQ MQTT-5 [MQTT-4.6.0-5]: in the order of its publisher [test: wire/all_in_one_segment] */
+/* REQ MQTT-5 [MQTT-4.6.0-6]: for every topic [test: wire/all_in_one_segment] */
+/* REQ MQTT-5 [MQTT-4.7.3-4]: topics are compared as they are [test: conformance/dollar_topics] */
+/* REQ MQTT-3.1.1 [MQTT-4.5.0-1]: goes to all sessions that match [test: messages/publish_and_receive] */
+/* REQ MQTT-3.1.1 [MQTT-4.6.0-6]: every topic is ordered [test: wire/all_in_one_segment] */
 enum route_result route_publication(struct worker *worker, struct publication *publication)
 {
     enum topic_status status;

@@ -105,6 +105,10 @@ static bool slots_grow(struct worker *worker, struct session *session)
     return true;
 }
 
+/* REQ MQTT-5 [MQTT-2.2.1-4]: a new message gets an unused packet identifier [test: wire/all_in_one_segment] */
+/* REQ MQTT-5 [MQTT-4.3.2-1]: at QoS 1 too [test: wire/all_in_one_segment] */
+/* REQ MQTT-5 [MQTT-4.3.3-1]: and at QoS 2 [test: messages/publish_and_receive] */
+/* REQ MQTT-3.1.1 [MQTT-2.3.1-4]: a new message gets an unused packet identifier [test: wire/all_in_one_segment] */
 bool inflight_add(struct worker *worker, struct session *session, struct outgoing *outgoing)
 {
     /* Half of the slots stay free, so that a free one is near. */
@@ -176,6 +180,12 @@ static void will_drop(struct worker *worker, struct session *session)
 }
 
 /* Publishes the will, which is gone then. */
+/* REQ MQTT-5 [MQTT-3.1.2-10]: a will that was published is gone [test: conformance/will_delay] */
+/* REQ MQTT-5 [MQTT-3.1.2-14]: without Will Retain it is not retained [test: conformance/will_delay] */
+/* REQ MQTT-5 [MQTT-3.1.2-15]: with Will Retain it is retained [test: sessions/retained_will] */
+/* REQ MQTT-3.1.1 [MQTT-3.1.2-10]: a will that was published is gone [test: conformance/will_delay] */
+/* REQ MQTT-3.1.1 [MQTT-3.1.2-16]: without Will Retain it is not retained [test: sessions/will_after_abnormal_end] */
+/* REQ MQTT-3.1.1 [MQTT-3.1.2-17]: with Will Retain it is retained [test: sessions/retained_will] */
 static void will_publish(struct worker *worker, struct session *session)
 {
     struct message *message = session->will.message;
@@ -254,6 +264,11 @@ void session_taken_over(struct worker *worker, struct session *session, bool ses
     will_drop(worker, session);
 }
 
+/* REQ MQTT-5 [MQTT-3.1.2-8]: after the delay or at the session's end [test: conformance/will_delay] */
+/* REQ MQTT-5 [MQTT-4.1.0-2]: the session ends when its expiry interval has passed [test: sessions/session_expires] */
+/* REQ MQTT-3.1.1 [MQTT-3.1.2-8]: the will follows the connection's end [test: wire/keepalive_runs_out] */
+/* REQ MQTT-3.1.1 [MQTT-3.1.2-5]: messages of QoS 1 and 2 are stored meanwhile [test: sessions/offline_queue] */
+/* REQ MQTT-3.1.1 [MQTT-4.1.0-1]: a session is kept as long as its connection [test: sessions/offline_queue] */
 void session_disconnected(struct worker *worker, struct session *session, bool publish_will)
 {
     session->since = worker->now;
@@ -276,6 +291,7 @@ void session_disconnected(struct worker *worker, struct session *session, bool p
     }
 }
 
+/* REQ MQTT-5 [MQTT-3.1.3-9]: back before the will's delay: it is not sent [test: conformance/will_delay] */
 void session_resumed(struct worker *worker, struct session *session)
 {
     timer_cancel(&worker->wheel, &session->timer);

@@ -56,6 +56,7 @@ static uint8_t filter_reason(enum topic_status status)
     }
 }
 
+/* REQ MQTT-5 [MQTT-3.2.2-10]: any QoS may be asked for, within Maximum QoS granted [test: limits/not_offered] */
 static uint8_t subscription_options(const struct worker *worker, const struct mqtt_subscription *subscription)
 {
     const uint32_t max_qos = worker->config->mqtt.max_qos;
@@ -138,6 +139,17 @@ static void pending_append(struct worker *worker, struct subscribe_pending *pend
     worker->pending_last = pending;
 }
 
+/* REQ MQTT-5 [MQTT-3.8.4-1]: SUBSCRIBE is answered by SUBACK [test: messages/publish_and_receive] */
+/* REQ MQTT-5 [MQTT-3.8.4-2]: with the same packet identifier [test: messages/publish_and_receive] */
+/* REQ MQTT-5 [MQTT-3.8.4-5]: many filters are like many packets [test: messages/publish_and_receive] */
+/* REQ MQTT-5 [MQTT-3.8.4-6]: a reason code for each filter [test: version5/reason_codes] */
+/* REQ MQTT-5 [MQTT-3.8.4-7]: the granted QoS, or why not [test: version5/reason_codes] */
+/* REQ MQTT-5 [MQTT-3.9.3-1]: in the order of the filters [test: version5/reason_codes] */
+/* REQ MQTT-3.1.1 [MQTT-3.8.4-1]: SUBSCRIBE is answered by SUBACK [test: messages/publish_and_receive] */
+/* REQ MQTT-3.1.1 [MQTT-3.8.4-2]: with the same packet identifier [test: messages/publish_and_receive] */
+/* REQ MQTT-3.1.1 [MQTT-3.8.4-4]: many filters are like many packets [test: messages/publish_and_receive] */
+/* REQ MQTT-3.1.1 [MQTT-3.8.4-5]: the granted QoS, or 0x80, for each filter [test: conformance/shared_filter_forms] */
+/* REQ MQTT-3.1.1 [MQTT-3.9.3-1]: in the order of the filters [test: messages/publish_and_receive] */
 enum packet_result subscribe_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
                                     const uint8_t *body)
 {
@@ -206,6 +218,10 @@ static void suback_send(struct worker *worker, struct client *client, struct sub
 }
 
 /* [MQTT-3.8.4-4] and retain handling, section 3.8.3.1. */
+/* REQ MQTT-5 [MQTT-3.3.1-10]: with 1 new subscriptions get them [test: version5/retain_handling] */
+/* REQ MQTT-5 [MQTT-3.3.1-11]: with 2 none does [test: version5/retain_handling] */
+/* REQ MQTT-5 [MQTT-3.8.4-4]: with 0 at each subscribe, losing nothing [test: version5/retain_handling] */
+/* REQ MQTT-3.1.1 [MQTT-3.8.4-3]: made again, it brings them again [test: messages/retained] */
 static bool wants_retained(const struct mqtt_subscription *subscription, uint8_t reason, uint8_t is_new)
 {
     return reason < 0x80 && (is_new & SUBSCRIPTION_SHARED) == 0 &&
@@ -259,6 +275,9 @@ void subscribe_clear(struct worker *worker)
 
 /* ---- UNSUBSCRIBE ------------------------------------------------------------------------------------------------ */
 
+/* REQ MQTT-5 [MQTT-3.10.4-1]: filters are compared as they are [test: version5/reason_codes] */
+/* REQ MQTT-5 [MQTT-3.11.3-1]: reason codes in the order of the filters [test: version5/reason_codes] */
+/* REQ MQTT-3.1.1 [MQTT-3.10.4-1]: filters are compared as they are [test: messages/unsubscribe_ends_delivery] */
 static uint8_t unsubscribe_one(struct worker *worker, struct session *session, struct mqtt_span text)
 {
     struct topic_filter_name filter;
@@ -272,6 +291,16 @@ static uint8_t unsubscribe_one(struct worker *worker, struct session *session, s
                : MQTT_REASON_NO_SUBSCRIPTION_EXISTED;
 }
 
+/* REQ MQTT-5 [MQTT-3.10.4-2]: no new messages after it [test: messages/unsubscribe_ends_delivery] */
+/* REQ MQTT-5 [MQTT-3.10.4-3]: what was started to be sent is finished [test: messages/unsubscribe_ends_delivery] */
+/* REQ MQTT-5 [MQTT-3.10.4-4]: UNSUBSCRIBE is answered by UNSUBACK [test: messages/unsubscribe_ends_delivery] */
+/* REQ MQTT-5 [MQTT-3.10.4-5]: with its packet identifier, always [test: version5/reason_codes] */
+/* REQ MQTT-5 [MQTT-3.10.4-6]: many filters are like many packets [test: messages/unsubscribe_ends_delivery] */
+/* REQ MQTT-3.1.1 [MQTT-3.10.4-2]: no new messages after it [test: messages/unsubscribe_ends_delivery] */
+/* REQ MQTT-3.1.1 [MQTT-3.10.4-3]: what was started to be sent is finished [test: messages/unsubscribe_ends_delivery] */
+/* REQ MQTT-3.1.1 [MQTT-3.10.4-4]: UNSUBSCRIBE is answered by UNSUBACK [test: messages/unsubscribe_ends_delivery] */
+/* REQ MQTT-3.1.1 [MQTT-3.10.4-5]: with its packet identifier, always [test: messages/unsubscribe_ends_delivery] */
+/* REQ MQTT-3.1.1 [MQTT-3.10.4-6]: many filters are like many packets [test: messages/unsubscribe_ends_delivery] */
 enum packet_result unsubscribe_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
                                       const uint8_t *body)
 {
