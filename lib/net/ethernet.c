@@ -64,8 +64,23 @@ void ethernet_flush(struct net_stack *stack, unsigned index)
         rte_pktmbuf_free(interface->burst[i]);
 }
 
-void ethernet_output(struct net_stack *stack, unsigned index, struct rte_mbuf *mbuf, const uint8_t mac[6],
-                     uint16_t type)
+void ethernet_header_write(const struct net_interface *interface, uint8_t *link, const uint8_t mac[6], uint16_t type)
+{
+    memcpy(link, mac, 6);
+    memcpy(link + 6, interface->config.mac, 6);
+    link += 12;
+    if (interface->config.vlan) {
+        link[0] = 0x81;
+        link[1] = 0x00;
+        link[2] = (uint8_t)(interface->config.vlan >> 8);
+        link[3] = (uint8_t)interface->config.vlan;
+        link += 4;
+    }
+    link[0] = (uint8_t)(type >> 8);
+    link[1] = (uint8_t)type;
+}
+
+void ethernet_output_ready(struct net_stack *stack, unsigned index, struct rte_mbuf *mbuf, const uint8_t *link)
 {
     struct net_interface *interface = &stack->interfaces[index];
     uint8_t *frame = (uint8_t *)rte_pktmbuf_prepend(mbuf, interface->link_length);
@@ -75,20 +90,21 @@ void ethernet_output(struct net_stack *stack, unsigned index, struct rte_mbuf *m
         return;
     }
     mbuf->l2_len = interface->link_length;
-    memcpy(frame, mac, 6);
-    memcpy(frame + 6, interface->config.mac, 6);
-    frame += 12;
-    if (interface->config.vlan) {
-        frame[0] = 0x81;
-        frame[1] = 0x00;
-        frame[2] = (uint8_t)(interface->config.vlan >> 8);
-        frame[3] = (uint8_t)interface->config.vlan;
-        frame += 4;
-    }
-    frame[0] = (uint8_t)(type >> 8);
-    frame[1] = (uint8_t)type;
+    if (__builtin_expect(interface->link_length == 14, 1))
+        memcpy(frame, link, 14);
+    else
+        memcpy(frame, link, 18);
     COUNT_ADD(stack, bytes_sent, mbuf->pkt_len);
     interface->burst[interface->burst_count++] = mbuf;
     if (interface->burst_count == NET_BURST)
         ethernet_flush(stack, index);
+}
+
+void ethernet_output(struct net_stack *stack, unsigned index, struct rte_mbuf *mbuf, const uint8_t mac[6],
+                     uint16_t type)
+{
+    uint8_t link[NET_ETHERNET_MAX];
+
+    ethernet_header_write(&stack->interfaces[index], link, mac, type);
+    ethernet_output_ready(stack, index, mbuf, link);
 }

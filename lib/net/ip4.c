@@ -1,5 +1,5 @@
 /* IPv4 (RFC 791, 1122): header checks, header writing. Private to lib/net (stack.h); the stack's thread. */
-#include "lib/net/stack.h"
+#include "lib/net/ip_header.h"
 
 #include <rte_byteorder.h>
 #include <rte_ip.h>
@@ -95,23 +95,6 @@ bool ip4_parse(struct net_stack *stack, struct net_packet *packet)
         return reassembly_input(stack, packet);
     }
     return true;
-}
-
-void ip4_header_write(struct net_stack *stack, uint8_t *bytes, const struct net_flow *flow, uint8_t protocol,
-                      uint8_t congestion, uint16_t payload_length)
-{
-    struct rte_ipv4_hdr *header = (struct rte_ipv4_hdr *)bytes;
-
-    header->version_ihl = 0x45;
-    header->type_of_service = congestion;
-    header->total_length = rte_cpu_to_be_16((uint16_t)(sizeof *header + payload_length));
-    header->packet_id = rte_cpu_to_be_16(stack->ip4_identifier++);
-    header->fragment_offset = rte_cpu_to_be_16(RTE_IPV4_HDR_DF_FLAG);
-    header->time_to_live = 64;
-    header->next_proto_id = protocol;
-    header->hdr_checksum = 0;
-    header->src_addr = flow->local.words[3];
-    header->dst_addr = flow->remote.words[3];
 }
 
 void ip_output(struct net_stack *stack, const struct net_flow *flow, uint8_t protocol, uint8_t congestion,

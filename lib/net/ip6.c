@@ -91,16 +91,3 @@ bool ip6_parse(struct net_stack *stack, struct net_packet *packet)
     packet->transport_length = (uint16_t)(payload - (offset - start));
     return true;
 }
-
-void ip6_header_write(uint8_t *bytes, const struct net_flow *flow, uint8_t protocol, uint8_t congestion, uint8_t hops,
-                      uint16_t payload_length)
-{
-    struct rte_ipv6_hdr *header = (struct rte_ipv6_hdr *)bytes;
-
-    header->vtc_flow = rte_cpu_to_be_32(0x60000000u | (uint32_t)congestion << 20);
-    header->payload_len = rte_cpu_to_be_16(payload_length);
-    header->proto = protocol;
-    header->hop_limits = hops;
-    memcpy(header->src_addr, flow->local.bytes, 16);
-    memcpy(header->dst_addr, flow->remote.bytes, 16);
-}

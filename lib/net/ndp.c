@@ -1,6 +1,6 @@
 /* Neighbour discovery (RFC 4861): solicitations and advertisements. Private to lib/net (stack.h); the stack's thread.
  */
-#include "lib/net/stack.h"
+#include "lib/net/ip_header.h"
 
 #include <netinet/in.h>
 #include <rte_byteorder.h>

@@ -203,7 +203,7 @@ void neighbour_output(struct net_stack *stack, uint32_t neighbour, struct rte_mb
     entry->used_at = stack->tick;
     if (__builtin_expect(
             entry->state == NEIGHBOUR_REACHABLE && !older_than(stack, entry->changed_at, NEIGHBOUR_REACHABLE_US), 1))
-        ethernet_output(stack, entry->interface, mbuf, entry->mac, ether_type(entry));
+        ethernet_output_ready(stack, entry->interface, mbuf, entry->link);
     else
         output_slow(stack, entry, mbuf);
 }
@@ -220,6 +220,7 @@ void neighbour_learn(struct net_stack *stack, unsigned interface, const struct n
     if (entry->state == NEIGHBOUR_INCOMPLETE || entry->state == NEIGHBOUR_PROBE)
         stack->neighbours_incomplete--;
     memcpy(entry->mac, mac, 6);
+    ethernet_header_write(&stack->interfaces[interface], entry->link, mac, ether_type(entry));
     entry->state = NEIGHBOUR_REACHABLE;
     entry->changed_at = stack->tick;
     entry->probes = 0;

@@ -191,6 +191,7 @@ struct net_stack *net_stack_create(const struct net_config *config, uint64_t now
     stack->flows.mask = flow_slot_count(config) - 1;
     stack->neighbour_mask = neighbour_bucket_count(config->max_neighbours) - 1;
     stack->challenge_left = config->challenge_acks;
+    stack->rto_min_ticks = (uint32_t)(config->rto_min_us >> TIMER_TICK_SHIFT);
     stack->receive_scale = scale_for(config->receive_buffer);
     stack->ip4_identifier = (uint16_t)config->seed[0];
     for (unsigned i = 0; i < config->interface_count; i++) {

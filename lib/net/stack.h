@@ -43,9 +43,10 @@ struct neighbour {
     uint8_t mac[6];
     uint8_t state;
     uint8_t interface;
-    uint32_t references; /* connections that point here: not evicted while any does */
-    uint32_t changed_at; /* tick: confirmed, or probe sent */
-    uint32_t used_at;    /* tick of the last packet */
+    uint32_t references;            /* connections that point here: not evicted while any does */
+    uint32_t changed_at;            /* tick: confirmed, or probe sent */
+    uint32_t used_at;               /* tick of the last packet */
+    uint8_t link[NET_ETHERNET_MAX]; /* the Ethernet header of packets to it, once `mac` is known */
     uint8_t probes;
     uint8_t queue_head;
     uint8_t queue_count;
@@ -166,6 +167,7 @@ struct net_stack {
     uint64_t cookies_until;  /* ACKs may be cookies until then; 0: none was sent lately */
     uint16_t ip4_identifier;
     uint8_t receive_scale;
+    uint32_t rto_min_ticks;
     bool transmitting;
 
     void *arena; /* one mapping holds every table */
@@ -218,6 +220,9 @@ static inline struct rte_mbuf *stack_mbuf(struct net_stack *stack)
 bool ethernet_parse(struct net_stack *stack, struct net_packet *packet); /* false: consumed or dropped */
 void ethernet_output(struct net_stack *stack, unsigned interface, struct rte_mbuf *mbuf, const uint8_t mac[6],
                      uint16_t type);
+/* `link`: a header made by ethernet_header_write(). */
+void ethernet_header_write(const struct net_interface *interface, uint8_t *link, const uint8_t mac[6], uint16_t type);
+void ethernet_output_ready(struct net_stack *stack, unsigned interface, struct rte_mbuf *mbuf, const uint8_t *link);
 void ethernet_flush(struct net_stack *stack, unsigned interface);
 
 /* ip4.c, ip6.c: parse from network_offset; false: consumed or dropped. */
@@ -234,11 +239,6 @@ static inline bool net_addresses_acceptable(struct net_stack *stack, const struc
 /* Prepend a header to `mbuf` (data starts at the transport header) and send it by `neighbour`. */
 void ip_output(struct net_stack *stack, const struct net_flow *flow, uint8_t protocol, uint8_t congestion,
                uint32_t neighbour, struct rte_mbuf *mbuf);
-void ip4_header_write(struct net_stack *stack, uint8_t *header, const struct net_flow *flow, uint8_t protocol,
-                      uint8_t congestion, uint16_t payload_length);
-void ip6_header_write(uint8_t *header, const struct net_flow *flow, uint8_t protocol, uint8_t congestion, uint8_t hops,
-                      uint16_t payload_length);
-
 /* route.c */
 bool route_table_build(struct net_stack *stack);
 /* The next hop and interface for `destination`; NULL when there is none. */

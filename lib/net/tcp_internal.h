@@ -223,6 +223,17 @@ static inline void tcp_rtt_sample(struct tcp_connection *c, uint32_t rtt)
 /* tcp_fast.c: header prediction. False: nothing was done, the segment is for tcp_input.c. */
 bool tcp_fast_input(struct tcp_connection *c, struct net_packet *packet);
 
+/* tcp_header.c */
+struct tcp_outgoing {
+    struct rte_mbuf *mbuf; /* data_len and pkt_len are the payload's */
+    const struct tcp_sack_block *sack;
+    uint32_t sequence;
+    uint16_t gso_size; /* 0: one segment */
+    uint8_t flags;
+    uint8_t sack_count;
+};
+void tcp_transmit(struct tcp_connection *c, const struct tcp_outgoing *out);
+
 /* tcp_output.c */
 void tcp_output(struct tcp_connection *c);
 void tcp_send_ack(struct tcp_connection *c);

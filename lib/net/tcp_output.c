@@ -1,151 +1,11 @@
 /*
  * TCP segments out: what may be sent now, headers, retransmission, probes. Private to lib/net (tcp_internal.h).
  *
- * The payload of a segment lies in its own mbuf from the moment the application writes it; sending writes headers in
- * front of it and raises the reference count for the port. While the port holds a reference the mbuf is not modified: a
- * retransmission in that time sends a copy.
+ * Headers: tcp_header.c. The payload of a segment lies in its own mbuf from the moment the application writes it;
+ * sending writes headers in front of it and raises the reference count for the port. While the port holds a reference
+ * the mbuf is not modified: a retransmission in that time sends a copy.
  */
 #include "lib/net/tcp_internal.h"
-
-#include <netinet/in.h>
-#include <rte_ip.h>
-
-/* ---- Headers. */
-
-struct outgoing {
-    struct rte_mbuf *mbuf; /* data_len and pkt_len are the payload's */
-    uint32_t sequence;
-    uint32_t length;
-    uint8_t flags;
-    uint8_t sack_count;
-    uint16_t gso_size; /* 0: one segment */
-    struct tcp_sack_block sack[TCP_SACK_BLOCKS];
-};
-
-static size_t options_write(const struct tcp_connection *c, const struct outgoing *out, uint8_t *bytes)
-{
-    size_t length = 0;
-
-    if (c->flags & TCP_FLAG_TIMESTAMPS) {
-        tcp_options_write_timestamp(bytes, tcp_timestamp(c->stack, c->timestamp_offset), c->timestamp_recent);
-        length = TCP_TIMESTAMP_BYTES;
-    }
-    if (out->sack_count)
-        length += tcp_options_write_sack(bytes + length, out->sack, out->sack_count);
-    return length;
-}
-
-/* IPv4 or IPv6 header and the TCP checksum, in hardware where the interface has it. */
-static void network_finish(struct net_stack *stack, struct rte_mbuf *mbuf, const struct net_flow *flow,
-                           uint8_t interface, uint8_t congestion, uint8_t *network, struct rte_tcp_hdr *tcp,
-                           size_t header_length, uint16_t gso_size)
-{
-    uint32_t offloads = stack->interfaces[interface].config.offloads;
-    uint32_t transport_length = mbuf->pkt_len - (uint32_t)((uint8_t *)tcp - network);
-    uint64_t flags = 0;
-
-    mbuf->l4_len = header_length;
-    mbuf->l3_len = (uint16_t)((uint8_t *)tcp - network);
-    mbuf->tso_segsz = gso_size;
-    if (gso_size)
-        flags |= RTE_MBUF_F_TX_TCP_SEG;
-    tcp->cksum = 0;
-    if (net_address_is_ip4(&flow->remote)) {
-        struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)network;
-        ip4_header_write(stack, network, flow, IPPROTO_TCP, congestion, (uint16_t)transport_length);
-        flags |= RTE_MBUF_F_TX_IPV4;
-        if (offloads & NET_OFFLOAD_TX_IP4_CHECKSUM)
-            flags |= RTE_MBUF_F_TX_IP_CKSUM;
-        else
-            ip->hdr_checksum = rte_ipv4_cksum(ip);
-        if (offloads & NET_OFFLOAD_TX_TCP_CHECKSUM) {
-            flags |= RTE_MBUF_F_TX_TCP_CKSUM;
-            tcp->cksum = rte_ipv4_phdr_cksum(ip, flags);
-        } else {
-            tcp->cksum = rte_ipv4_udptcp_cksum(ip, tcp);
-        }
-    } else {
-        struct rte_ipv6_hdr *ip = (struct rte_ipv6_hdr *)network;
-        ip6_header_write(network, flow, IPPROTO_TCP, congestion, 64, (uint16_t)transport_length);
-        flags |= RTE_MBUF_F_TX_IPV6;
-        if (offloads & NET_OFFLOAD_TX_TCP_CHECKSUM) {
-            flags |= RTE_MBUF_F_TX_TCP_CKSUM;
-            tcp->cksum = rte_ipv6_phdr_cksum(ip, flags);
-        } else {
-            tcp->cksum = rte_ipv6_udptcp_cksum(ip, tcp);
-        }
-    }
-    mbuf->ol_flags = flags;
-}
-
-/* Make room for `length` bytes of headers; the mbuf's data is the payload. */
-static uint8_t *headers_prepend(struct rte_mbuf *mbuf, size_t length)
-{
-    mbuf->data_off = (uint16_t)(mbuf->data_off - length);
-    mbuf->data_len = (uint16_t)(mbuf->data_len + length);
-    mbuf->pkt_len += (uint32_t)length;
-    return rte_pktmbuf_mtod(mbuf, uint8_t *);
-}
-
-static uint16_t network_length(const struct net_flow *flow)
-{
-    return net_address_is_ip4(&flow->remote) ? sizeof(struct rte_ipv4_hdr) : sizeof(struct rte_ipv6_hdr);
-}
-
-/* Every segment acknowledges: what was owed is paid. */
-static void acknowledgement_sent(struct tcp_connection *c)
-{
-    c->flags &= ~(uint32_t)(TCP_FLAG_ACK_NOW | TCP_FLAG_ACK_DELAYED);
-    c->delayed_ack_at = 0;
-    c->ack_sent = c->receive_next;
-}
-
-static void transmit(struct tcp_connection *c, struct outgoing *out)
-{
-    uint8_t options[TCP_OPTIONS_MAX];
-    size_t options_length = options_write(c, out, options);
-    size_t header_length = sizeof(struct rte_tcp_hdr) + options_length;
-    uint8_t *network = headers_prepend(out->mbuf, network_length(&c->flow) + header_length);
-    struct rte_tcp_hdr *tcp = (struct rte_tcp_hdr *)(network + network_length(&c->flow));
-
-    tcp->src_port = rte_cpu_to_be_16(c->flow.local_port);
-    tcp->dst_port = rte_cpu_to_be_16(c->flow.remote_port);
-    tcp->sent_seq = rte_cpu_to_be_32(out->sequence);
-    tcp->recv_ack = rte_cpu_to_be_32(c->receive_next);
-    tcp->data_off = (uint8_t)(header_length << 2);
-    tcp->tcp_flags = out->flags;
-    tcp->rx_win = rte_cpu_to_be_16(tcp_receive_window(c));
-    tcp->tcp_urp = 0;
-    memcpy(tcp + 1, options, options_length);
-    network_finish(c->stack, out->mbuf, &c->flow, c->interface, 0, network, tcp, header_length, out->gso_size);
-    acknowledgement_sent(c);
-    COUNT(c->stack, tcp_segments_sent);
-    neighbour_output(c->stack, c->neighbour, out->mbuf);
-}
-
-void tcp_send_bare(struct net_stack *stack, const struct tcp_bare *bare)
-{
-    struct rte_mbuf *mbuf = stack_mbuf(stack);
-    size_t header_length = sizeof(struct rte_tcp_hdr) + bare->options_length;
-
-    if (!mbuf)
-        return;
-    uint8_t *network = headers_prepend(mbuf, network_length(bare->flow) + header_length);
-    struct rte_tcp_hdr *tcp = (struct rte_tcp_hdr *)(network + network_length(bare->flow));
-    tcp->src_port = rte_cpu_to_be_16(bare->flow->local_port);
-    tcp->dst_port = rte_cpu_to_be_16(bare->flow->remote_port);
-    tcp->sent_seq = rte_cpu_to_be_32(bare->sequence);
-    tcp->recv_ack = rte_cpu_to_be_32(bare->ack);
-    tcp->data_off = (uint8_t)(header_length << 2);
-    tcp->tcp_flags = bare->flags;
-    tcp->rx_win = rte_cpu_to_be_16(bare->window);
-    tcp->tcp_urp = 0;
-    if (bare->options_length)
-        memcpy(tcp + 1, bare->options, bare->options_length);
-    network_finish(stack, mbuf, bare->flow, bare->interface, 0, network, tcp, header_length, 0);
-    COUNT(stack, tcp_segments_sent);
-    neighbour_output(stack, bare->neighbour, mbuf);
-}
 
 /* ---- Segments without payload. */
 
@@ -164,7 +24,8 @@ static unsigned sack_room(const struct tcp_connection *c, uint32_t payload)
 static void send_empty(struct tcp_connection *c, uint32_t sequence, uint8_t flags,
                        const struct tcp_sack_block *duplicate)
 {
-    struct outgoing out = {.mbuf = stack_mbuf(c->stack), .sequence = sequence, .flags = flags};
+    struct tcp_sack_block sack[TCP_SACK_BLOCKS];
+    struct tcp_outgoing out = {.mbuf = stack_mbuf(c->stack), .sequence = sequence, .flags = flags, .sack = sack};
     unsigned room = c->flags & TCP_FLAG_TIMESTAMPS ? 3 : TCP_SACK_BLOCKS;
 
     if (!out.mbuf) { /* no memory: owe it, the timer tries again */
@@ -173,11 +34,10 @@ static void send_empty(struct tcp_connection *c, uint32_t sequence, uint8_t flag
     }
     if (c->flags & TCP_FLAG_SACK) {
         if (duplicate)
-            out.sack[out.sack_count++] = *duplicate;
-        out.sack_count =
-            (uint8_t)(out.sack_count + tcp_sack_blocks(c, out.sack + out.sack_count, room - out.sack_count));
+            sack[out.sack_count++] = *duplicate;
+        out.sack_count = (uint8_t)(out.sack_count + tcp_sack_blocks(c, sack + out.sack_count, room - out.sack_count));
     }
-    transmit(c, &out);
+    tcp_transmit(c, &out);
 }
 
 void tcp_send_ack(struct tcp_connection *c)
@@ -287,16 +147,17 @@ static uint8_t segment_flags(const struct tcp_segment *segment)
 
 static void segment_transmit(struct tcp_connection *c, struct tcp_segment *segment, struct rte_mbuf *mbuf)
 {
-    struct outgoing out = {
-        .mbuf = mbuf, .sequence = segment->sequence, .length = segment->length, .flags = segment_flags(segment)};
+    struct tcp_sack_block sack[TCP_SACK_BLOCKS];
+    struct tcp_outgoing out = {
+        .mbuf = mbuf, .sequence = segment->sequence, .flags = segment_flags(segment), .sack = sack};
 
     mbuf->data_len = segment->length;
     mbuf->pkt_len = segment->length;
     mbuf->next = NULL;
     mbuf->nb_segs = 1;
     if (__builtin_expect(c->out_of_order != NULL, 0))
-        out.sack_count = (uint8_t)tcp_sack_blocks(c, out.sack, sack_room(c, segment->length));
-    transmit(c, &out);
+        out.sack_count = (uint8_t)tcp_sack_blocks(c, sack, sack_room(c, segment->length));
+    tcp_transmit(c, &out);
 }
 
 /* The segment's own mbuf, shared with the port from now on. */
@@ -437,7 +298,7 @@ void tcp_queue_fin(struct tcp_connection *c)
             return;
         }
         struct tcp_segment *segment = mbuf_segment(mbuf);
-        memset(segment, 0, sizeof *segment);
+        *segment = (struct tcp_segment){0};
         segment->data = rte_pktmbuf_mtod(mbuf, uint8_t *);
         segment->sequence = c->send_end;
         if (c->send_tail)
@@ -513,12 +374,9 @@ static bool send_chain(struct tcp_connection *c, struct tcp_segment *first, uint
     }
     head->pkt_len = total;
     head->nb_segs = count;
-    struct outgoing out = {.mbuf = head,
-                           .sequence = first->sequence,
-                           .length = total,
-                           .flags = segment_flags(last),
-                           .gso_size = c->send_mss};
-    transmit(c, &out);
+    struct tcp_outgoing out = {
+        .mbuf = head, .sequence = first->sequence, .flags = segment_flags(last), .gso_size = c->send_mss};
+    tcp_transmit(c, &out);
     for (segment = first; count > 0; count--) {
         struct tcp_segment *next = segment->next;
         segment_sent_first(c, segment);
@@ -561,10 +419,17 @@ static void output_new(struct tcp_connection *c)
 /* RFC 5681 section 4.1: after an idle retransmission timeout the old window says nothing about the path. */
 static void restart_after_idle(struct tcp_connection *c)
 {
-    uint32_t idle = (c->stack->tick - c->received_at) << TIMER_TICK_SHIFT, initial = congestion_initial_window(c);
+    uint32_t initial = congestion_initial_window(c), idle = c->stack->tick - c->received_at;
 
-    if (c->send_next == c->send_unacked && c->send_unsent && idle > tcp_rto(c) && c->congestion_window > initial)
+    if (idle > tcp_rto(c) >> TIMER_TICK_SHIFT && c->congestion_window > initial)
         c->congestion_window = initial;
+}
+
+/* No retransmission timeout is shorter than the configured minimum: a cheap test before the exact one. */
+static inline bool perhaps_idle(const struct tcp_connection *c)
+{
+    return c->send_next == c->send_unacked && c->send_unsent &&
+           c->stack->tick - c->received_at > c->stack->rto_min_ticks;
 }
 
 /* Send one segment although the window or the congestion window forbids it: zero window probe or tail loss probe. */
@@ -597,7 +462,7 @@ void tcp_output(struct tcp_connection *c)
     if (c->flags & TCP_FLAG_FIN_WANTED)
         tcp_queue_fin(c);
     tcp_seal_tail(c);
-    if (c->send_unsent)
+    if (__builtin_expect(perhaps_idle(c), 0))
         restart_after_idle(c);
     if (!c->lost || output_lost(c))
         output_new(c);
@@ -605,7 +470,8 @@ void tcp_output(struct tcp_connection *c)
         tcp_set_retransmit(c);
     if (c->flags & TCP_FLAG_ACK_NOW)
         tcp_send_ack(c);
-    if ((c->flags & TCP_FLAG_ACK_DELAYED) && !c->delayed_ack_at)
+    if ((c->flags & TCP_FLAG_ACK_DELAYED) && !c->delayed_ack_at) {
         c->delayed_ack_at = stack_deadline(c->stack, c->stack->config.delayed_ack_us);
-    tcp_timer_arm(c);
+        tcp_timer_arm(c);
+    }
 }

@@ -22,10 +22,19 @@ static void arm_at(struct tcp_connection *c, uint32_t deadline, uint64_t *earlie
         *earliest = tick;
 }
 
+/* Does the timer fire in time for this deadline as it is? */
+static inline bool armed_for(const struct tcp_connection *c, uint32_t deadline)
+{
+    return deadline == 0 || (int32_t)((uint32_t)c->timer.expires - deadline) <= 0;
+}
+
 void tcp_timer_arm(struct tcp_connection *c)
 {
     uint64_t earliest = UINT64_MAX;
 
+    if (timer_pending(&c->timer) && armed_for(c, c->retransmit_at) && armed_for(c, c->delayed_ack_at) &&
+        armed_for(c, c->keep_at))
+        return;
     arm_at(c, c->retransmit_at, &earliest);
     arm_at(c, c->delayed_ack_at, &earliest);
     arm_at(c, c->keep_at, &earliest);

@@ -182,10 +182,12 @@ uint32_t tcp_copy(const struct tcp_connection *c, uint32_t offset, void *to, uin
 static void window_update_maybe(struct tcp_connection *c)
 {
     uint32_t buffer = tcp_receive_limit(c), known = c->receive_edge - c->receive_next;
+
+    if (known > buffer / 2 || (c->flags & TCP_FLAG_ACK_NOW) || !tcp_can_receive(c))
+        return;
     uint32_t grown = buffer - c->readable - known,
              worth = 2u * c->receive_mss < buffer / 2 ? 2u * c->receive_mss : buffer / 2;
-
-    if ((c->flags & TCP_FLAG_ACK_NOW) || !tcp_can_receive(c) || known > buffer / 2 || (int32_t)grown < (int32_t)worth)
+    if ((int32_t)grown < (int32_t)worth)
         return;
     COUNT(c->stack, tcp_window_updates_sent);
     c->flags |= TCP_FLAG_ACK_NOW;
@@ -264,7 +266,7 @@ uint8_t *tcp_reserve_segment(struct tcp_connection *c, uint32_t length)
         return reserve_refused(c);
     tcp_seal_tail(c);
     struct tcp_segment *segment = mbuf_segment(mbuf);
-    memset(segment, 0, sizeof *segment);
+    *segment = (struct tcp_segment){0};
     segment->data = rte_pktmbuf_mtod(mbuf, uint8_t *);
     segment->sequence = c->send_end;
     if (c->send_tail)

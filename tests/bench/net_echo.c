@@ -176,7 +176,7 @@ static void slices_run(double seconds, unsigned count)
 int main(int argc, char **argv)
 {
     char *arguments[] = {"net_echo", "--no-huge", "--no-shconf", "--no-telemetry",    "--no-pci", "-m",
-                         "1024",     "-l",        "0",           "--log-level=error", NULL};
+                         "3072",     "-l",        "0",           "--log-level=error", NULL};
     unsigned connections = argc > 1 ? (unsigned)atoi(argv[1]) : 1000;
     double seconds = argc > 2 ? atof(argv[2]) : 2;
     struct net_address any = NET_ADDRESS_ANY, server = host_address(0);
