@@ -1192,6 +1192,263 @@ static void fragments(struct script *s)
     CHECK(s, census.reassembly_mbufs == 0 && script_counter(s, NET_COUNTER_drop_fragment_timeout) == 2);
 }
 
+/* ---- Statements of the standards that nothing above shows. */
+
+static void small_segments_do_not_wait(struct script *s)
+{
+    script_establish(s);
+    app_send(s, 10);
+    EXPECT(s, A | P, 1, 1, 10);
+    app_send(s, 10); /* while the first is not acknowledged: no Nagle */
+    EXPECT(s, A | P, 11, 1, 10);
+}
+
+static void later_samples(struct script *s)
+{
+    struct tcp_info info;
+
+    script_establish(s); /* the handshake took 10 ms */
+    app_send(s, 100);
+    script_wait(s, 30000);
+    script_send(s, A, 1, 101, 65535, 0);
+    tcp_info(s->connection, &info);
+    CHECK(s, info.smoothed_rtt == 12500);                            /* 10 + (30 - 10) / 8 */
+    CHECK(s, info.rtt_variance == 8750 && info.rtt_minimum < 10001); /* 5 + (20 - 5) / 4 */
+}
+
+static void retransmission_gives_no_sample(struct script *s)
+{
+    struct tcp_info before, after;
+
+    script_establish(s);
+    tcp_info(s->connection, &before);
+    app_send(s, 100);
+    script_wait(s, 1500000);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_retransmits) > 0);
+    script_send(s, A, 1, 101, 65535, 0); /* of which transmission? */
+    tcp_info(s->connection, &after);
+    CHECK(s, after.smoothed_rtt == before.smoothed_rtt && after.rtt_variance == before.rtt_variance);
+}
+
+static void initial_window_and_slow_start(struct script *s)
+{
+    script_establish(s);
+    app_send(s, 30000);
+    for (uint32_t i = 0; i < 10; i++)
+        EXPECT(s, A, 1 + i * 1000, 1, 1000);
+    EXPECT_NOTHING(s);
+    script_wait(s, 10000);
+    script_send(s, A, 1, 2001, 65535, 0); /* two acknowledged: they are replaced, and two more */
+    for (uint32_t i = 10; i < 14; i++)
+        EXPECT(s, A, 1 + i * 1000, 1, 1000);
+    EXPECT_NOTHING(s);
+}
+
+static void restart_after_idle(struct script *s)
+{
+    uint32_t sent = 1, acked = 1;
+
+    s->config.keepalive_idle_us = 0;
+    script_establish(s);
+    app_send(s, 60000);
+    while (acked < 60001) { /* slow start well beyond the initial window */
+        struct script_segment *out;
+        while ((out = script_next(s)) != NULL)
+            sent = out->sequence + out->length;
+        script_wait(s, 10000);
+        acked = sent;
+        script_send(s, A, 1, acked, 65535, 0);
+    }
+    struct tcp_info info;
+    tcp_info(s->connection, &info);
+    CHECK(s, info.congestion_window > 20000);
+    script_wait(s, 5000000);
+    app_send(s, 30000);
+    for (uint32_t i = 0; i < 10; i++)
+        EXPECT(s, A, 60001 + i * 1000, 1, 1000);
+    EXPECT_NOTHING(s);
+}
+
+static void window_shrunk_holds_new_data(struct script *s)
+{
+    script_establish(s);
+    script_send(s, A, 1, 1, 3000, 0);
+    app_send(s, 3000);
+    for (uint32_t i = 0; i < 3; i++)
+        EXPECT(s, A, 1 + i * 1000, 1, 1000);
+    script_send(s, A, 1, 1001, 1000, 0); /* right edge from 3000 to 2000 */
+    app_send(s, 1000);
+    EXPECT_NOTHING(s);
+    script_wait(s, 1500000);
+    struct script_segment *out = script_next(s); /* what is in the window is sent again as usual */
+    CHECK(s, out && out->sequence == 1001 && out->length == 1000);
+    while ((out = script_next(s)) != NULL)
+        CHECK(s, out->sequence < 3001);
+}
+
+static void window_probes_back_off(struct script *s)
+{
+    uint64_t last = 0, first_gap = 0, gap = 0;
+
+    script_establish(s);
+    script_send(s, A, 1, 1, 0, 0);
+    app_send(s, 500);
+    for (int i = 0; i < 400; i++) { /* 20 s of a peer that answers at once and does not open */
+        struct script_segment *out;
+        script_wait(s, 50000);
+        while ((out = script_next(s)) != NULL) {
+            gap = last ? out->at - last : 0;
+            first_gap = first_gap ? first_gap : gap;
+            last = out->at;
+            script_send(s, A, 1, 1, 0, 0);
+        }
+    }
+    CHECK(s, first_gap > 300000 && gap > 8 * first_gap);
+}
+
+static void rst_counts_at_zero_window(struct script *s)
+{
+    s->config.receive_buffer = 4096;
+    script_establish(s);
+    s->consume = false;
+    for (uint32_t i = 0; i < 4; i++)
+        script_send(s, A, 1 + i * 1024, 1, 65535, 1024);
+    CHECK(s, tcp_readable_bytes(s->connection) == 4096);
+    script_send(s, R, 4097, 0, 0, 0);
+    CHECK(s, s->closed && s->reason == TCP_CLOSE_RESET);
+}
+
+static void rst_may_carry_data(struct script *s)
+{
+    script_establish(s);
+    script_send(s, R, 1, 0, 0, 20); /* a text that says why */
+    CHECK(s, s->closed && s->reason == TCP_CLOSE_RESET && s->consumed == 0);
+}
+
+static void segment_without_ack_is_dropped(struct script *s)
+{
+    script_establish(s);
+    script_send(s, P, 1, 0, 65535, 10);
+    CHECK(s, s->consumed == 0 && script_counter(s, NET_COUNTER_drop_tcp_no_ack) == 1);
+    EXPECT_NOTHING(s);
+}
+
+static void options_only_when_agreed(struct script *s)
+{
+    struct script_segment *out;
+
+    script_listen(s);
+    script_send(s, S, 0, 0, 65535, 0); /* a SYN with MSS alone */
+    out = script_next(s);
+    CHECK(s, out && out->options.mss && !out->options.has_scale && !out->options.has_timestamp &&
+                 !out->options.sack_permitted);
+    script_send(s, A, 1, 1, 65535, 0);
+    s->connection = s->accepted ? s->connection : NULL;
+    script_send(s, A | P, 101, 1, 65535, 10); /* a hole: no SACK for who did not permit it */
+    out = script_next(s);
+    CHECK(s, out && out->ack == 1 && out->options.sack_count == 0 && !out->options.has_timestamp);
+}
+
+static void timestamps_go_with_every_segment(struct script *s)
+{
+    struct script_segment *out;
+
+    peer_with(s, true, true);
+    script_establish(s);
+    app_send(s, 10);
+    out = script_next(s);
+    CHECK(s, out && out->length == 10 && out->options.has_timestamp);
+    script_send(s, A | P, 1, 11, 65535, 5);
+    out = script_next(s);
+    CHECK(s, out && out->length == 0 && out->options.has_timestamp && out->options.timestamp_echo == s->timestamp);
+    tcp_abort(s->connection);
+    script_turn(s);
+    out = script_next(s);
+    CHECK(s, out && (out->flags & R) && out->options.has_timestamp);
+}
+
+static void time_wait_reuse_by_timestamp(struct script *s)
+{
+    peer_with(s, true, true);
+    script_establish(s);
+    tcp_close(s->connection);
+    script_turn(s);
+    EXPECT(s, F | A, 1, 1, 0);
+    script_send(s, F | A, 1, 2, 65535, 0);
+    EXPECT(s, A, 2, 2, 0);
+    s->timestamp -= 10;
+    script_send(s, S, 5000, 0, 65535, 0); /* a higher number with an older timestamp */
+    EXPECT(s, A, 2, 2, 0);
+    s->timestamp += 1000;
+    script_send(s, S, (uint32_t)-5000, 0, 65535, 0); /* a lower number with a newer one */
+    EXPECT(s, S | A, 0, (uint32_t)-4999, 0);
+}
+
+static void initial_sequence_follows_the_clock(struct script *s)
+{
+    uint32_t first;
+
+    script_listen(s);
+    script_send(s, S, 0, 0, 65535, 0);
+    EXPECT(s, S | A, 0, 1, 0);
+    first = s->our_initial;
+    script_send(s, R, 1, 0, 0, 0);
+    script_wait(s, 4000000);
+    script_send(s, S, 0, 0, 65535, 0); /* the same flow 4 s later: 1,000,000 ticks of 4 us */
+    EXPECT(s, S | A, 0, 1, 0);
+    CHECK(s, s->our_initial - first >= 999000 && s->our_initial - first <= 1001000);
+}
+
+/* A SYN of `source` to `destination`, checksums right but for `spoil` added to TCP's. */
+static void syn_frame(struct script *s, const uint8_t source[4], const uint8_t destination[4], uint8_t spoil)
+{
+    uint8_t frame[60] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6};
+    uint8_t pseudo[32] = {[9] = 6, [11] = 20};
+    uint16_t sum;
+
+    memcpy(frame + 26, source, 4);
+    memcpy(frame + 30, destination, 4);
+    sum = sum16(frame + 14, 20);
+    frame[24] = (uint8_t)(sum >> 8);
+    frame[25] = (uint8_t)sum;
+    memcpy(frame + 34, (const uint8_t[]){0x0f, 0xa0, 0x07, 0x5b, 0, 0, 0, 9, 0, 0, 0, 0, 0x50, S, 0xff, 0xff}, 16);
+    memcpy(pseudo, frame + 26, 8);
+    memcpy(pseudo + 12, frame + 34, 20);
+    sum = (uint16_t)(sum16(pseudo, 32) + spoil);
+    frame[50] = (uint8_t)(sum >> 8);
+    frame[51] = (uint8_t)sum;
+    script_frame(s, frame, sizeof frame);
+    script_turn(s);
+}
+
+static void syn_from_and_to_bad_addresses(struct script *s)
+{
+    static const uint8_t peer[4] = {198, 18, 0, 2}, own[4] = {198, 18, 0, 1};
+    static const uint8_t sources[][4] = {{224, 0, 0, 1}, {255, 255, 255, 255}, {127, 0, 0, 1}, {198, 18, 0, 1}};
+    static const uint8_t destinations[][4] = {{224, 0, 0, 1}, {255, 255, 255, 255}, {198, 18, 0, 255}, {198, 18, 0, 9}};
+
+    script_listen(s);
+    for (unsigned i = 0; i < 4; i++)
+        syn_frame(s, sources[i], own, 0);
+    CHECK(s, script_counter(s, NET_COUNTER_drop_ip4_source) == 4);
+    for (unsigned i = 0; i < 4; i++)
+        syn_frame(s, peer, destinations[i], 0);
+    CHECK(s, script_counter(s, NET_COUNTER_drop_ip4_not_for_us) == 4);
+    EXPECT_NOTHING(s);
+    syn_frame(s, peer, own, 0);
+    EXPECT(s, S | A, 0, -1, 0); /* what is dropped above is good but for its addresses */
+}
+
+static void tcp_checksum_is_checked(struct script *s)
+{
+    static const uint8_t peer[4] = {198, 18, 0, 2}, own[4] = {198, 18, 0, 1};
+
+    script_listen(s);
+    syn_frame(s, peer, own, 1);
+    CHECK(s, script_counter(s, NET_COUNTER_drop_tcp_checksum) == 1);
+    EXPECT_NOTHING(s);
+}
+
 #define SCRIPT(name) \
     {                \
 #name, name  \
@@ -1276,6 +1533,22 @@ static const struct {
     SCRIPT(arp_is_answered),
     SCRIPT(echo_is_answered),
     SCRIPT(fragments),
+    SCRIPT(small_segments_do_not_wait),
+    SCRIPT(later_samples),
+    SCRIPT(retransmission_gives_no_sample),
+    SCRIPT(initial_window_and_slow_start),
+    SCRIPT(restart_after_idle),
+    SCRIPT(window_shrunk_holds_new_data),
+    SCRIPT(window_probes_back_off),
+    SCRIPT(rst_counts_at_zero_window),
+    SCRIPT(rst_may_carry_data),
+    SCRIPT(segment_without_ack_is_dropped),
+    SCRIPT(options_only_when_agreed),
+    SCRIPT(timestamps_go_with_every_segment),
+    SCRIPT(time_wait_reuse_by_timestamp),
+    SCRIPT(initial_sequence_follows_the_clock),
+    SCRIPT(syn_from_and_to_bad_addresses),
+    SCRIPT(tcp_checksum_is_checked),
 };
 
 static bool wanted(const char *name, int argc, char **argv)

@@ -202,6 +202,19 @@ Test(net_flow_table, random_operations)
     free(table.slots);
 }
 
+/* What hosts may expect of the times, unless an operator says otherwise. */
+Test(net_defaults, times_of_the_standards)
+{
+    struct net_config config;
+
+    net_config_defaults(&config);
+    cr_assert_geq(config.keepalive_idle_us, UINT64_C(2) * 3600 * 1000000); /* RFC 9293 MUST-28 */
+    cr_assert_lt(config.delayed_ack_us, 500000u);                          /* MUST-40 */
+    cr_assert_geq(config.user_timeout_us, 100u * 1000000);                 /* SHLD-11 */
+    cr_assert_geq(config.time_wait_us, 60u * 1000000);                     /* MUST-13 with an MSL of 30 s */
+    cr_assert_gt(config.keepalive_probes, 1u);                             /* MUST-29 */
+}
+
 /* The budget of an idle connection in lib/net, its share of the flow table included (timers are inside the connection).
  */
 Test(net_sizes, idle_connection_within_400_bytes)
