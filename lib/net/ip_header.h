@@ -10,6 +10,10 @@
 #include <rte_ip.h>
 
 /* With checksum 0. */
+/* REQ RFC1191 3-1: Don't Fragment is always set [test: none yet] */
+/* REQ RFC9293 SHLD-23: the Diffserv field stays zero [test: none yet] */
+/* REQ RFC1122 3.2.1.5: one number further each [test: none yet] */
+/* REQ RFC1122 3.2.1.7-1: 64 hops [test: none yet] */
 static inline void ip4_header_write(struct net_stack *stack, uint8_t *bytes, const struct net_flow *flow,
                                     uint8_t protocol, uint8_t congestion, uint16_t payload_length)
 {

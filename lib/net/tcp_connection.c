@@ -2,12 +2,16 @@
 #include "lib/net/hash.h"
 #include "lib/net/tcp_internal.h"
 
-/* REQ RFC9293 MUST-8: a clock of 4 us plus a keyed hash of the flow, RFC 6528 [test: * net_script/time_wait_reuse] */
+/* REQ RFC9293 MUST-8: a clock of 4 us plus a hash [test: net_script/initial_sequence_follows_the_clock] */
+/* REQ RFC9293 MUST-9, SHLD-1: the hash is SipHash with a secret key [test: net_hash/siphash_vector] */
+/* REQ RFC6528 3-2: SipHash with a secret key, over the flow [test: net_hash/siphash_vector] */
+/* REQ RFC6528 3-1, 3-3: M of 4 us + F(flow, secret) [test: net_script/initial_sequence_follows_the_clock] */
 uint32_t tcp_initial_sequence(const struct net_stack *stack, const struct net_flow *flow)
 {
     return (uint32_t)(stack->now >> 2) + (uint32_t)hash_sip(stack->config.seed, flow, sizeof *flow);
 }
 
+/* REQ RFC7323 5.4-2: an offset for each pair of addresses [test: none yet] */
 uint32_t tcp_timestamp_offset(const struct net_stack *stack, const struct net_flow *flow)
 {
     /* Addresses only: a TIME-WAIT record must see time go on between two connections (RFC 7323 section 5.4). */
@@ -20,6 +24,7 @@ static uint32_t headers_length(const struct net_flow *flow)
 }
 
 /* REQ RFC9293 MUST-67: what is announced is the interface's MTU less fixed headers [test: net_script/active_open] */
+/* REQ RFC9293 SHLD-6: each interface has a fixed MTU, the path's is on top [test: net_script/active_open] */
 uint32_t tcp_local_mss(const struct net_stack *stack, const struct net_flow *flow, unsigned interface)
 {
     return stack->interfaces[interface].config.mtu - headers_length(flow);
@@ -30,12 +35,14 @@ static uint32_t buffer_room(const struct net_stack *stack)
     return rte_pktmbuf_data_room_size(stack->config.pool) - RTE_PKTMBUF_HEADROOM;
 }
 
+/* REQ RFC9293 MAY-18: CUBIC, or NewReno if the operator likes [test: none yet] */
 const struct congestion *congestion_of(const struct tcp_connection *c)
 {
     return c->stack->config.congestion == NET_CONGESTION_NEWRENO ? &congestion_newreno : &congestion_cubic;
 }
 
 /* RFC 6928: min(10 * MSS, max(2 * MSS, 14600)). */
+/* REQ RFC6928 2-1: ten segments, or 14,600 bytes [test: net_script/initial_window_and_slow_start] */
 uint32_t congestion_initial_window(const struct tcp_connection *c)
 {
     uint32_t mss = c->send_mss, bound = 2 * mss > 14600 ? 2 * mss : 14600;
@@ -56,6 +63,7 @@ static struct tcp_connection *connection_take(struct net_stack *stack)
     return NULL;
 }
 
+/* REQ RFC5681 3.1-3: the threshold begins beyond reach [test: net_script/initial_window_and_slow_start] */
 struct tcp_connection *connection_create(struct net_stack *stack, const struct net_flow *flow, uint32_t hash,
                                          unsigned interface, uint32_t neighbour)
 {
@@ -83,6 +91,7 @@ struct tcp_connection *connection_create(struct net_stack *stack, const struct n
     return c;
 }
 
+/* REQ RFC7323 2.2-1: both sides must have scaled [test: net_script/zero_window, net_script/syn_window_not_scaled] */
 void connection_negotiate(struct tcp_connection *c, uint16_t peer_mss, bool scaled, uint8_t scale, bool timestamps,
                           bool sack)
 {
@@ -193,6 +202,7 @@ static void connection_detach(struct tcp_connection *c)
     stack->neighbours[c->neighbour].references--;
 }
 
+/* REQ RFC9293 MUST-12: the application hears why a connection ended [test: net_script/rst_in_window_challenged] */
 void connection_end(struct tcp_connection *c, enum tcp_close_reason reason)
 {
     if (c->state == TCP_STATE_CLOSED)

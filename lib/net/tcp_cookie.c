@@ -28,6 +28,7 @@ static unsigned mss_index(uint16_t mss)
     return index;
 }
 
+/* REQ RFC4987 3.6-4: while the backlog is full [test: none yet] */
 bool tcp_cookie_wanted(const struct net_stack *stack)
 {
     switch (stack->config.syn_cookies) {
@@ -59,6 +60,7 @@ static uint32_t cookie_period(const struct net_stack *stack)
     return (uint32_t)(stack->now >> COOKIE_PERIOD_SHIFT);
 }
 
+/* REQ RFC4987 3.6-1, 3.6-3: no record, options in the timestamp [test: net_script/syn_cookie_keeps_options] */
 uint32_t tcp_cookie_make(struct net_stack *stack, const struct net_flow *flow, struct tcp_half_open *half,
                          uint32_t *timestamp)
 {
@@ -76,6 +78,7 @@ uint32_t tcp_cookie_make(struct net_stack *stack, const struct net_flow *flow, s
     return (hash + (half->remote_initial & ~7u)) | mss_index(half->mss);
 }
 
+/* REQ RFC4987 3.6-2: a keyed hash with the minute in it [test: net_script/forged_cookie_is_refused] */
 bool tcp_cookie_check(struct net_stack *stack, const struct tcp_input *in, struct tcp_half_open *half)
 {
     uint32_t cookie = in->ack - 1, remote_initial = in->sequence - 1, bits = 0;

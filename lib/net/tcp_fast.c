@@ -45,6 +45,7 @@ static bool ack_predicted(const struct tcp_connection *c, const struct fast_segm
            !sequence_before(in->sequence, c->window_sequence);
 }
 
+/* REQ RFC7323 5.7: what is not newer or not next goes the long way [test: net_script/paws] */
 static bool predicted(const struct tcp_connection *c, const struct net_packet *packet, const struct rte_tcp_hdr *tcp,
                       struct fast_segment *in)
 {

@@ -55,6 +55,7 @@ static inline uint64_t ip6_write(const struct network *network, uint8_t *bytes)
     return sum_words(network->flow->local.words, 4) + sum_words(network->flow->remote.words, 4);
 }
 
+/* REQ RFC9293 MUST-2: always there [test: net_script/push_on_last, linux/messages] */
 static inline void network_write(struct net_stack *stack, struct rte_mbuf *mbuf, const struct network *network,
                                  bool ip4, struct rte_tcp_hdr *tcp, size_t header_length, uint16_t gso_size)
 {
@@ -93,6 +94,7 @@ static inline uint8_t *headers_prepend(struct rte_mbuf *mbuf, size_t length)
 }
 
 /* Every segment acknowledges: what was owed is paid. */
+/* REQ RFC9293 MUST-58: one ACK for all [test: net_script/ack_every_second, net_script/ack_rides_on_data] */
 static inline void acknowledgement_sent(struct tcp_connection *c)
 {
     c->flags &= ~(uint32_t)(TCP_FLAG_ACK_NOW | TCP_FLAG_ACK_DELAYED);
@@ -106,6 +108,7 @@ static inline size_t options_length(const struct tcp_connection *c, const struct
            (out->sack_count ? 4 + 8 * (size_t)out->sack_count : 0);
 }
 
+/* REQ RFC7323 3.2-1, 3.2-5: with every segment, a RST too [test: net_script/timestamps_go_with_every_segment] */
 static inline void options_write(const struct tcp_connection *c, const struct tcp_outgoing *out, uint8_t *bytes)
 {
     if (c->flags & TCP_FLAG_TIMESTAMPS) {
@@ -116,6 +119,8 @@ static inline void options_write(const struct tcp_connection *c, const struct tc
         tcp_options_write_sack(bytes, out->sack, out->sack_count);
 }
 
+/* REQ RFC9293 SHLD-13: nothing sent is urgent [test: none yet] */
+/* REQ RFC9293 MUST-45: the flow's address, all along [test: meson/net_sweep] */
 void tcp_transmit(struct tcp_connection *c, const struct tcp_outgoing *out)
 {
     struct net_stack *stack = c->stack;

@@ -17,6 +17,8 @@ static uint32_t read32(const void *bytes)
 
 /* ---- Checks that need no connection. */
 
+/* REQ RFC9293 MUST-3: wrong checksums are dropped [test: net_script/tcp_checksum_is_checked] */
+/* REQ RFC8200 8.1: the pseudo header counts, extension headers left out [test: linux/messages] */
 static bool checksum_good(const struct net_stack *stack, const struct net_packet *packet, const struct rte_tcp_hdr *tcp)
 {
     const struct rte_mbuf *mbuf = packet->mbuf;
@@ -46,7 +48,7 @@ static bool checksum_good(const struct net_stack *stack, const struct net_packet
     return (uint16_t)((sum & 0xffff) + (sum >> 16)) == 0xffff;
 }
 
-/* REQ RFC9293 MUST-2, MUST-3: the checksum is always there and always checked [test: net_script/bad_checksum] */
+/* Frames of memory of this host aside, no segment gets further with a wrong checksum. */
 bool tcp_parse(struct net_stack *stack, struct net_packet *packet)
 {
     const struct rte_tcp_hdr *tcp =
@@ -71,6 +73,8 @@ bool tcp_parse(struct net_stack *stack, struct net_packet *packet)
     return true;
 }
 
+/* REQ RFC9293 MUST-1: unsigned [test: net_script/push_on_last] */
+/* REQ RFC9293 REC-1: 32 bits [test: net_script/syn_cookie_keeps_options] */
 static void input_fill(struct net_packet *packet, struct tcp_input *in)
 {
     const struct rte_tcp_hdr *tcp =
@@ -87,6 +91,7 @@ static void input_fill(struct net_packet *packet, struct tcp_input *in)
 }
 
 /* A segment carries a lone timestamp almost always: recognized by one comparison. */
+/* REQ RFC9293 MUST-5: options count in any segment [test: net_script/option_underflow_is_survived] */
 void tcp_input_options(struct net_stack *stack, struct tcp_input *in)
 {
     const uint8_t *bytes = rte_pktmbuf_mtod_offset(in->packet->mbuf, const uint8_t *,
@@ -105,6 +110,7 @@ void tcp_input_options(struct net_stack *stack, struct tcp_input *in)
 }
 
 /* RFC 5961 section 7: a budget, so that nobody makes us a source of ACK floods. */
+/* REQ RFC5961 7: a budget a second for the stack [test: net_script/challenge_budget] */
 bool tcp_challenge_allowed(struct net_stack *stack)
 {
     if (stack->tick - stack->challenge_tick >= 1000000u >> TIMER_TICK_SHIFT) {
@@ -137,7 +143,7 @@ static void syn_sent_established(struct tcp_connection *c, struct tcp_input *in)
     c->retransmit_at = 0;
     c->state = TCP_STATE_ESTABLISHED;
     connection_establish(c);
-    /* REQ RFC7323 2.2: not scaled [test: net_script/syn_window_not_scaled] */
+    /* REQ RFC7323 2.2-2: not scaled [test: net_script/syn_window_not_scaled] */
     c->send_window = in->raw_window;
     c->send_window_max = c->send_window;
     c->window_sequence = in->sequence;
@@ -147,6 +153,7 @@ static void syn_sent_established(struct tcp_connection *c, struct tcp_input *in)
     tcp_touch_inline(c);
 }
 
+/* REQ RFC9293 3.10.7.3: as said [test: net_script/rst_in_syn_sent, net_script/bad_ack_in_syn_sent_is_reset] */
 static void syn_sent_input(struct tcp_connection *c, struct tcp_input *in)
 {
     bool has_ack = in->flags & RTE_TCP_ACK_FLAG;
@@ -194,6 +201,9 @@ static void syn_sent_input(struct tcp_connection *c, struct tcp_input *in)
 /* ---- The synchronized states: RFC 9293 section 3.10.7.4. */
 
 /* First, RFC 7323 section 5.3. False: dropped. */
+/* REQ RFC7323 5.2-1: a RST is not asked for its timestamp [test: none yet] */
+/* REQ RFC7323 5.3-1, 5.3-2: older ones are dropped and answered [test: net_script/paws] */
+/* REQ RFC7323 3.2-2, 3.2-3: missing ones drop the segment, not the connection [test: net_script/paws] */
 static bool timestamps_acceptable(struct tcp_connection *c, const struct tcp_input *in)
 {
     if (!(c->flags & TCP_FLAG_TIMESTAMPS) || (in->flags & RTE_TCP_RST_FLAG))
@@ -205,7 +215,7 @@ static bool timestamps_acceptable(struct tcp_connection *c, const struct tcp_inp
     if (!sequence_before(in->options.timestamp, c->timestamp_recent))
         return true;
     if (c->flags &
-        /* REQ RFC7323 5.5: silent for days [test: net_script/paws_after_long_idle] */
+        /* REQ RFC7323 5.5: silent for 24 days, or a bit less [test: net_script/paws_after_long_idle] */
         TCP_FLAG_TIMESTAMP_OLD) {
         c->flags &= ~(uint32_t)TCP_FLAG_TIMESTAMP_OLD;
         c->timestamp_recent = in->options.timestamp;
@@ -237,6 +247,9 @@ static bool sequence_acceptable(const struct tcp_connection *c, const struct tcp
            !sequence_after(in->sequence + span, c->receive_edge + 1);
 }
 
+/* REQ RFC9293 3.10.7.4-1: answered [test: net_script/duplicate_is_reported, net_script/keepalive_is_answered] */
+/* REQ RFC2883 4-1: with the duplicate as first block [test: net_script/duplicate_is_reported] */
+/* REQ RFC2883 4.1: once, in the ACK of that segment [test: net_script/duplicate_is_reported] */
 static void unacceptable(struct tcp_connection *c, const struct tcp_input *in)
 {
     uint32_t span = input_span(in);
@@ -261,7 +274,9 @@ static void unacceptable(struct tcp_connection *c, const struct tcp_input *in)
     }
 }
 
-/* REQ RFC5961 3.2: RST only at exactly RCV.NXT, else a challenge [test: net_script/rst_in_window_challenged] */
+/* REQ RFC5961 3.2-1, 3.2-2, 3.2-3: at RCV.NXT, or a challenge [test: net_script/rst_in_window_challenged] */
+/* REQ RFC9293 SHLD-2: with data too [test: net_script/rst_may_carry_data] */
+/* REQ RFC9293 MUST-11: in SYN-RECEIVED the kind of open decides [test: net_script/rst_ends_half_open] */
 static void reset_received(struct tcp_connection *c, const struct tcp_input *in)
 {
     if (in->sequence != c->receive_next) {
@@ -276,7 +291,8 @@ static void reset_received(struct tcp_connection *c, const struct tcp_input *in)
                                                          : TCP_CLOSE_RESET);
 }
 
-/* REQ RFC5961 5.2: ((SND.UNA - MAX.SND.WND) <= SEG.ACK <= SND.NXT) [test: net_script/ack_out_of_range] */
+/* REQ RFC5961 5.2: SND.UNA - MAX.SND.WND <= SEG.ACK <= SND.NXT [test: net_script/ack_out_of_range] */
+/* REQ RFC9293 3.10.7.4-3, MAY-12: else an ACK [test: net_script/ack_out_of_range] */
 static bool ack_acceptable(struct tcp_connection *c, const struct tcp_input *in)
 {
     if (sequence_after(in->ack, c->send_next) || sequence_before(in->ack, c->send_unacked - c->send_window_max)) {
@@ -326,6 +342,7 @@ static bool fin_acknowledged(struct tcp_connection *c)
     }
 }
 
+/* REQ RFC9293 3.10.7.4-5: in its turn [test: net_script/peer_closes_first, net_script/fin_with_data_out_of_order] */
 static void fin_received(struct tcp_connection *c)
 {
     c->receive_next++;
@@ -357,6 +374,8 @@ static void timestamp_update(struct tcp_connection *c, const struct tcp_input *i
         c->timestamp_recent = in->options.timestamp;
 }
 
+/* REQ RFC9293 3.10.7.4-2: dropped [test: net_script/segment_without_ack_is_dropped] */
+/* REQ RFC9293 MUST-35: a probe of our closed window is answered [test: net_script/both_windows_zero] */
 static void synchronized_input(struct tcp_connection *c, struct tcp_input *in)
 {
     tcp_input_options(c->stack, in);
@@ -370,7 +389,7 @@ static void synchronized_input(struct tcp_connection *c, struct tcp_input *in)
         reset_received(c, in);
         return;
     }
-    /* REQ RFC5961 4.2 [test: net_script/syn_in_established_challenged] */
+    /* REQ RFC5961 4.2: whatever its number [test: net_script/syn_in_established_challenged] */
     if (in->flags & RTE_TCP_SYN_FLAG) {
         COUNT(c->stack, drop_tcp_syn);
         challenge(c);

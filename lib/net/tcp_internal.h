@@ -83,6 +83,7 @@ static inline uint32_t connection_index(const struct tcp_connection *c)
 }
 
 /* RFC 6675 "pipe", in bytes: what is thought to be in the network. */
+/* REQ RFC6675 4-1: neither SACKed nor lost [test: net_script/sack_two_holes_and_partial_ack] */
 static inline uint32_t tcp_in_flight(const struct tcp_connection *c)
 {
     uint32_t outstanding = c->send_next - c->send_unacked;
@@ -95,6 +96,7 @@ static inline uint32_t tcp_in_flight(const struct tcp_connection *c)
 
 /* TSval: ticks of 1.024 ms, so that no division is needed, with an offset per connection (RFC 7323 section 5.4 asks 1
  * ms..1 s). */
+/* REQ RFC7323 5.4-1: 1,024 us of a monotonic clock [test: none yet] */
 static inline uint32_t tcp_timestamp(const struct net_stack *stack, uint32_t offset)
 {
     return (uint32_t)(stack->now >> 10) + offset;
@@ -171,6 +173,7 @@ static inline void tcp_queue_append(struct tcp_connection *c, struct tcp_segment
 }
 
 /* How soon the peer must hear of `length` new bytes (RFC 9293 section 3.8.6.3, RFC 5681 section 4.2). */
+/* REQ RFC5681 4.2-3, 4.2-5: every second full segment, once [test: net_script/ack_every_second] */
 static inline void tcp_schedule_ack(struct tcp_connection *c, uint32_t length)
 {
     if (length > c->receive_mss)
@@ -202,6 +205,8 @@ void segment_ring_remove(struct tcp_segment **ring, struct tcp_segment *segment)
 void tcp_grow_window(struct tcp_connection *c, uint32_t acked);
 void tcp_tell_writable(struct tcp_connection *c);
 
+/* REQ RFC6298 2.3, 3-2: every ACK of new data [test: net_script/later_samples] */
+/* REQ RFC8985 6.2-1: the least of all [test: net_script/later_samples] */
 static inline void tcp_rtt_sample(struct tcp_connection *c, uint32_t rtt)
 {
     rtt += rtt == 0;

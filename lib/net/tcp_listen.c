@@ -6,6 +6,7 @@
 #include "lib/net/tcp_internal.h"
 
 /* The exact address wins over "any". */
+/* REQ RFC9293 MUST-41, MUST-42: connections are not the listener's [test: messages/everyone_to_everyone] */
 static struct tcp_listener *listener_find(struct net_stack *stack, const struct net_flow *flow)
 {
     struct tcp_listener *any = NULL;
@@ -60,6 +61,7 @@ static uint32_t half_open_index(const struct net_stack *stack, const struct tcp_
     return (uint32_t)(half - stack->half_opens);
 }
 
+/* REQ RFC4987 3.3: a table with a bound and a time [test: net_script/syn_ack_is_repeated] */
 void half_open_free(struct net_stack *stack, struct tcp_half_open *half)
 {
     uint32_t index = half_open_index(stack, half);
@@ -72,6 +74,9 @@ void half_open_free(struct net_stack *stack, struct tcp_half_open *half)
     stack->census.half_open--;
 }
 
+/* REQ RFC9293 MUST-14: MSS is sent with every SYN-ACK [test: net_script/options_only_when_agreed] */
+/* REQ RFC7323 2.2-2: the window is not scaled [test: net_script/syn_window_not_scaled] */
+/* REQ RFC7323 3.2-6: timestamps when the SYN had them [test: net_script/options_only_when_agreed] */
 static void syn_ack_send(struct net_stack *stack, const struct tcp_half_open *half, uint32_t timestamp)
 {
     uint32_t window = stack->config.receive_buffer;
@@ -129,6 +134,7 @@ void half_open_timer_handler(void *arg, struct timer *timer, uint64_t now)
     half_open_send(stack, half);
 }
 
+/* REQ RFC4987 3.5: half a connection costs a record, not a connection [test: none yet] */
 static void half_open_fill(struct net_stack *stack, struct tcp_half_open *half, const struct tcp_input *in,
                            const struct tcp_listener *listener)
 {
@@ -272,7 +278,7 @@ void half_open_input(struct net_stack *stack, struct tcp_half_open *half, struct
     tcp_input_connection(c, in); /* payload, FIN, out of order: all as in ESTABLISHED */
 }
 
-/* REQ RFC9293 MUST-69, 3.10.7.1 and .2: no record of this flow [test: net_script/listen_table] */
+/* REQ RFC9293 3.10.7.1, 3.10.7.2: no record of this flow [test: net_script/listen_table] */
 void tcp_listen_input(struct net_stack *stack, struct tcp_input *in, uint32_t floor)
 {
     const struct tcp_listener *listener = listener_find(stack, &in->packet->flow);

@@ -37,6 +37,9 @@ static void parse_sack(const uint8_t *bytes, size_t length, struct tcp_options *
     options->sack_count = (uint8_t)blocks;
 }
 
+/* REQ RFC9293 MUST-4: with end of list and no-operation below [test: net_options/all_of_a_syn_round_trip] */
+/* REQ RFC7323 2.2-3: in a SYN only [test: net_options/syn_options_count_in_a_syn_only] */
+/* REQ RFC2018 2: in a SYN only [test: net_options/syn_options_count_in_a_syn_only] */
 static bool parse_one(const uint8_t *bytes, size_t length, bool syn, struct tcp_options *options)
 {
     switch (bytes[0]) {
@@ -51,7 +54,7 @@ static bool parse_one(const uint8_t *bytes, size_t length, bool syn, struct tcp_
             return false;
         if (syn) {
             options->has_scale = true;
-            /* REQ RFC7323 2.3: a shift above 14 counts as 14 [test: net_options/scale_above_14] */
+            /* REQ RFC7323 2.3-1: a shift above 14 counts as 14 [test: net_options/scale_above_14] */
             options->scale = bytes[2] > TCP_SCALE_MAX ? TCP_SCALE_MAX : bytes[2];
         }
         return true;
@@ -78,6 +81,8 @@ static bool parse_one(const uint8_t *bytes, size_t length, bool syn, struct tcp_
     }
 }
 
+/* REQ RFC9293 MUST-64: read byte by byte [test: net_options/unknown_skipped] */
+/* REQ RFC5482 3.2: not known, so skipped [test: net_options/unknown_skipped] */
 bool tcp_options_parse(const uint8_t *bytes, size_t length, bool syn, struct tcp_options *options)
 {
     memset(options, 0, offsetof(struct tcp_options, sack));
@@ -107,6 +112,8 @@ size_t tcp_options_write_sack(uint8_t *bytes, const struct tcp_sack_block *block
     return 4 + 8 * count;
 }
 
+/* REQ RFC9293 MUST-68, MUST-69: lengths, and whole words [test: net_options/all_of_a_syn_round_trip] */
+/* REQ RFC9293 MUST-65: nothing else writes MSS [test: none yet] */
 size_t tcp_options_write_syn(uint8_t *bytes, const struct tcp_options *options)
 {
     size_t length = 0;

@@ -21,6 +21,9 @@ static unsigned sack_room(const struct tcp_connection *c, uint32_t payload)
     return room >= 12 ? (room - 4) / 8 : 0;
 }
 
+/* REQ RFC2018 3-1: to who permitted it [test: net_script/options_only_when_agreed] */
+/* REQ RFC2018 3-2: with every ACK while something is missing [test: net_script/out_of_order_acked] */
+/* REQ RFC2883 4-2: blocks follow the duplicate [test: none yet] */
 static void send_empty(struct tcp_connection *c, uint32_t sequence, uint8_t flags,
                        const struct tcp_sack_block *duplicate)
 {
@@ -85,6 +88,8 @@ void tcp_reset_segment(struct net_stack *stack, const struct tcp_input *in)
 
 /* SYN of an active open; SYN-ACK of a simultaneous one. */
 /* REQ RFC9293 MUST-14: MSS is sent with every SYN [test: net_script/active_open] */
+/* REQ RFC9293 SHLD-5, MAY-3: MSS goes always [test: net_script/active_open] */
+/* REQ RFC2018 2: SACK-permitted in a SYN [test: net_script/active_open] */
 void tcp_send_syn(struct tcp_connection *c)
 {
     struct net_stack *stack = c->stack;
@@ -105,7 +110,7 @@ void tcp_send_syn(struct tcp_connection *c)
         .neighbour = c->neighbour,
         .sequence = c->send_unacked,
         .ack = answer ? c->receive_next : 0,
-        /* REQ RFC7323 2.2: the window of a segment with SYN is not scaled [test: net_script/syn_window_not_scaled] */
+        /* REQ RFC7323 2.2-2: a SYN's window is not scaled [test: net_script/syn_window_not_scaled] */
         .window = (uint16_t)(window > 65535 ? 65535 : window),
         .interface = c->interface,
         .flags = (uint8_t)(RTE_TCP_SYN_FLAG | (answer ? RTE_TCP_ACK_FLAG : 0)),
@@ -132,6 +137,7 @@ void tcp_seal_tail(struct tcp_connection *c)
         c->send_tail->length = (uint16_t)(c->tail_write - c->send_tail->data);
 }
 
+/* REQ RFC9293 SHLD-27: one PSH for the queue [test: net_script/push_on_last] */
 static uint8_t segment_flags(const struct tcp_segment *segment)
 {
     uint8_t flags = RTE_TCP_ACK_FLAG;
@@ -170,6 +176,7 @@ static struct rte_mbuf *segment_share(struct tcp_segment *segment)
     return mbuf;
 }
 
+/* REQ RFC8985 4-2, 6.1: times in microseconds [test: net_script/loss_of_a_retransmission] */
 static void segment_sent(struct tcp_connection *c, struct tcp_segment *segment)
 {
     segment->sent_at = stack_time(c->stack);
@@ -214,6 +221,7 @@ static struct rte_mbuf *segment_copy(struct tcp_connection *c, const struct tcp_
     return copy;
 }
 
+/* REQ RFC9293 MAY-7: beyond a moved edge too [test: none yet] */
 bool tcp_retransmit_segment(struct tcp_connection *c, struct tcp_segment *segment)
 {
     bool held = rte_mbuf_refcnt_read(segment_mbuf(segment)) > 1;
@@ -291,7 +299,7 @@ void tcp_queue_fin(struct tcp_connection *c)
     tcp_seal_tail(c);
     if (!c->send_unsent) {
         struct rte_mbuf *mbuf = stack_mbuf(c->stack);
-        /* REQ RFC9293 3.9.1: a FIN is not lost when buffers are out [test: net_script/fin_without_memory] */
+        /* REQ RFC9293 3.10.4: a FIN is not lost when buffers are out [test: net_script/fin_without_memory] */
         if (!mbuf) {
             c->flags |= TCP_FLAG_FIN_WANTED;
             tcp_touch_inline(c);
@@ -319,6 +327,9 @@ void tcp_queue_fin(struct tcp_connection *c)
 
 /* ---- What may be sent now. */
 
+/* REQ RFC6675 5-2: holes before new data [test: net_script/loss_of_a_retransmission] */
+/* REQ RFC6675 5-3: within the window [test: none yet] */
+/* REQ RFC9293 SHLD-16: old data as usual [test: net_script/window_shrunk_holds_new_data] */
 static bool output_lost(struct tcp_connection *c)
 {
     struct tcp_segment *segment;
@@ -385,6 +396,10 @@ static bool send_chain(struct tcp_connection *c, struct tcp_segment *first, uint
     return true;
 }
 
+/* REQ RFC9293 MUST-60, SHLD-28: at once, and full segments [test: net_script/push_on_last] */
+/* REQ RFC9293 MUST-17: there is no Nagle algorithm [test: net_script/small_segments_do_not_wait] */
+/* REQ RFC9293 SHLD-15: not beyond a moved edge [test: net_script/window_shrunk_holds_new_data] */
+/* REQ RFC5681 3-1, 3.1-1: within both windows [test: net_script/initial_window_and_slow_start] */
 static void output_new(struct tcp_connection *c)
 {
     bool tso = c->stack->interfaces[c->interface].config.offloads & NET_OFFLOAD_TSO;
@@ -417,6 +432,8 @@ static void output_new(struct tcp_connection *c)
 }
 
 /* RFC 5681 section 4.1: after an idle retransmission timeout the old window says nothing about the path. */
+/* REQ RFC5681 4.1: after an idle RTO [test: net_script/restart_after_idle] */
+/* REQ RFC6928 2-3: from the initial window [test: net_script/restart_after_idle] */
 static void restart_after_idle(struct tcp_connection *c)
 {
     uint32_t initial = congestion_initial_window(c), idle = c->stack->tick - c->received_at;
@@ -450,6 +467,8 @@ bool tcp_send_probe(struct tcp_connection *c)
     return true;
 }
 
+/* REQ RFC9293 SHLD-18, MUST-40: by 5 ms [test: net_script/delayed_ack, net_defaults/times_of_the_standards] */
+/* REQ RFC5681 4.2-1, 4.2-2: 5 ms unless set otherwise [test: net_script/delayed_ack] */
 void tcp_output(struct tcp_connection *c)
 {
     uint32_t sent_before = c->send_next;

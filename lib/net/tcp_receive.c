@@ -23,6 +23,8 @@ static uint32_t window_bytes(struct tcp_connection *c)
     return sequence_after(c->receive_edge, c->receive_next) ? c->receive_edge - c->receive_next : 0;
 }
 
+/* REQ RFC7323 2.3-3: rounded up, so as not to take back [test: net_script/window_never_shrinks] */
+/* REQ RFC9293 MAY-8: zero for as long as nobody reads [test: net_script/both_windows_zero] */
 uint16_t tcp_receive_window(struct tcp_connection *c)
 {
     uint32_t before = c->receive_edge - c->receive_next, window = window_bytes(c), field;
@@ -96,6 +98,7 @@ static uint32_t out_of_order_bound(const struct tcp_connection *c)
 }
 
 /* Insert by sequence, overlaps removed: what is there stays, the newcomer is cut; what it covers whole goes. */
+/* REQ RFC9293 SHLD-31: kept, overlaps cut [test: net_script/out_of_order_acked, net_script/overlapping_segments] */
 static void out_of_order_insert(struct tcp_connection *c, struct tcp_segment *segment)
 {
     struct tcp_segment **link = &c->out_of_order, *next;
@@ -158,7 +161,7 @@ static bool out_of_order_drain(struct tcp_connection *c)
 }
 
 /* Up to `count` runs of the out-of-order queue. */
-/* REQ RFC2018 4: the latest arrival's first [test: net_script/sack_most_recent_first] */
+/* REQ RFC2018 4-1, 4-2, 4-3: the latest's first, then others [test: net_script/sack_most_recent_first] */
 unsigned tcp_sack_blocks(const struct tcp_connection *c, struct tcp_sack_block *blocks, unsigned count)
 {
     const struct tcp_segment *segment = c->out_of_order;
@@ -246,6 +249,9 @@ static bool receive_pieces(struct tcp_connection *c, struct tcp_input *in, uint3
     return done;
 }
 
+/* REQ RFC9293 MAY-13: out of order at once [test: net_script/out_of_order_acked] */
+/* REQ RFC9293 MUST-59: an ACK tells of all that lies in order now [test: net_script/out_of_order_acked] */
+/* REQ RFC5681 3.2-2: a filled hole at once [test: net_script/out_of_order_acked] */
 bool tcp_receive_payload(struct tcp_connection *c, struct tcp_input *in)
 {
     uint32_t end = in->sequence + in->length, before = c->receive_next, skip = 0;
@@ -274,7 +280,7 @@ bool tcp_receive_payload(struct tcp_connection *c, struct tcp_input *in)
     uint32_t length = in->length;
     fin = receive_pieces(c, in, skip, fin);
     if (c->receive_next == before &&
-        /* REQ RFC5681 4.2: out of order: at once, for every segment [test: net_script/out_of_order_acked] */
+        /* REQ RFC5681 3.2-1, 4.2-4: at once, for every segment [test: net_script/out_of_order_acked] */
         !fin) {
         tcp_send_ack(c);
         return false;
