@@ -28,7 +28,7 @@ struct dataplane;
 struct worker;
 
 #define EXCHANGE_BURST 32u
-#define EXCHANGE_BACKLOG 1024u
+#define EXCHANGE_BACKLOG 16384u /* a message to thousands of subscribers leaves in one iteration */
 #define EXCHANGE_STUCK_US 100000u
 
 /* Packets of one port that wait for room in its transmit queue. */
