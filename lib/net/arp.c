@@ -30,6 +30,7 @@ static void arp_send(struct net_stack *stack, unsigned interface, uint16_t opera
     ethernet_output(stack, interface, mbuf, frame_mac, RTE_ETHER_TYPE_ARP);
 }
 
+/* REQ RFC826 1: with our address [test: net_script/first_packet_waits_for_arp] */
 void arp_request(struct net_stack *stack, unsigned interface, const struct net_address *target, const uint8_t *mac)
 {
     static const uint8_t unknown[6];
@@ -41,6 +42,7 @@ void arp_request(struct net_stack *stack, unsigned interface, const struct net_a
     arp_send(stack, interface, RTE_ARP_OP_REQUEST, source->words[3], target->words[3], unknown, mac ? mac : broadcast);
 }
 
+/* REQ RFC826 RFC5227-2.3: once, at start [test: net_script/first_packet_waits_for_arp] */
 void arp_announce(struct net_stack *stack, unsigned index)
 {
     static const uint8_t unknown[6];
@@ -55,6 +57,7 @@ void arp_announce(struct net_stack *stack, unsigned index)
     }
 }
 
+/* REQ RFC826 4: Ethernet and IPv4 only [test: net_script/arp_is_answered] */
 static bool arp_is_sane(const struct rte_arp_hdr *arp)
 {
     return arp->arp_hardware == rte_cpu_to_be_16(RTE_ARP_HRD_ETHER) &&
@@ -62,6 +65,9 @@ static bool arp_is_sane(const struct rte_arp_hdr *arp)
            !(arp->arp_data.arp_sha.addr_bytes[0] & 1);
 }
 
+/* REQ RFC826 2: any packet of a known sender [test: none yet] */
+/* REQ RFC826 3: learnt and answered [test: net_script/arp_is_answered] */
+/* REQ RFC826 RFC5227-2.4: counted as arp_conflicts [test: none yet] */
 void arp_input(struct net_stack *stack, struct net_packet *packet)
 {
     struct rte_mbuf *mbuf = packet->mbuf;

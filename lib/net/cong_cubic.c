@@ -31,6 +31,9 @@ static void cubic_start(struct tcp_connection *c)
     memset(c->congestion, 0, sizeof c->congestion);
 }
 
+/* REQ RFC9438 4.1-1, 4.6-1: seven tenths [test: net_script/ssthresh_once] */
+/* REQ RFC9438 4.6-2: two segments at least [test: none yet] */
+/* REQ RFC9438 4.7: the next W_max is lower [test: none yet] */
 static uint32_t cubic_reduce(struct tcp_connection *c)
 {
     uint32_t window = c->congestion_window, floor = 2u * c->send_mss;
@@ -49,6 +52,7 @@ static uint32_t cubic_k(uint32_t segments)
     return cube_root(((uint64_t)segments << 30) * 10 / 4);
 }
 
+/* REQ RFC9438 4.2-3: since avoidance began [test: none yet] */
 static void epoch_begin(struct tcp_connection *c)
 {
     uint32_t window = c->congestion_window;
@@ -62,6 +66,7 @@ static void epoch_begin(struct tcp_connection *c)
 }
 
 /* W_cubic one round trip ahead, in bytes, within [cwnd, 1.5 cwnd] (section 4.2). */
+/* REQ RFC9438 4.2-1, 4.2-2: clamped [test: none yet] */
 static uint32_t cubic_target(const struct tcp_connection *c)
 {
     uint32_t rtt = (uint32_t)((uint64_t)(c->smoothed_rtt >> 3) * 1024 / 1000000);
@@ -79,6 +84,8 @@ static uint32_t cubic_target(const struct tcp_connection *c)
     return (uint32_t)target;
 }
 
+/* REQ RFC9438 4.3: W_est is the least [test: none yet] */
+/* REQ RFC9438 4.4-1, 4.5: the curve does both [test: none yet] */
 static void cubic_grow(struct tcp_connection *c, uint32_t bytes)
 {
     uint32_t window = c->congestion_window, target;

@@ -8,6 +8,7 @@ static void newreno_start(struct tcp_connection *c)
     c->congestion[ACKED] = 0;
 }
 
+/* REQ RFC5681 3.2-4: half of what is in flight [test: none yet] */
 static uint32_t newreno_reduce(struct tcp_connection *c)
 {
     uint32_t half = tcp_in_flight(c) / 2, floor = 2u * c->send_mss;
@@ -17,6 +18,7 @@ static uint32_t newreno_reduce(struct tcp_connection *c)
 }
 
 /* One segment per window acknowledged, counted in bytes so that nothing is divided. */
+/* REQ RFC5681 3.1-6: a segment a window [test: none yet] */
 static void newreno_grow(struct tcp_connection *c, uint32_t bytes)
 {
     c->congestion[ACKED] += bytes;

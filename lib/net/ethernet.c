@@ -9,6 +9,7 @@ static bool destination_is_ours(const struct net_interface *interface, const uin
     return (mac[0] & 1) || memcmp(mac, interface->config.mac, 6) == 0;
 }
 
+/* REQ RFC1122 2.3.3: and one 802.1Q tag [test: linux/messages] */
 bool ethernet_parse(struct net_stack *stack, struct net_packet *packet)
 {
     struct rte_mbuf *mbuf = packet->mbuf;

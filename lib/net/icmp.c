@@ -21,6 +21,7 @@ enum {
     ICMP6_ND_LAST = 137,
 };
 
+/* REQ RFC4443 2.3: over the pseudo header [test: none yet] */
 static uint16_t icmp6_checksum(const struct net_packet *packet)
 {
     const struct rte_mbuf *mbuf = packet->mbuf;
@@ -36,6 +37,9 @@ static uint16_t icmp6_checksum(const struct net_packet *packet)
 }
 
 /* Send the request back as it came, type and checksum adjusted. Broadcast and multicast requests are not answered. */
+/* REQ RFC1122 3.2.2.6-1, 3.2.2.6-2: sent back as it came [test: linux/ping, net_script/echo_is_answered] */
+/* REQ RFC1122 3.2.2.6-3: not to groups [test: none yet] */
+/* REQ RFC4443 4.2: sent back as it came [test: linux/ping] */
 static void echo(struct net_stack *stack, struct net_packet *packet, uint8_t reply, uint8_t protocol)
 {
     struct rte_mbuf *mbuf = packet->mbuf;
@@ -65,6 +69,9 @@ static void echo(struct net_stack *stack, struct net_packet *packet, uint8_t rep
     ip_output(stack, &packet->flow, protocol, 0, (uint32_t)neighbour, mbuf);
 }
 
+/* REQ RFC9293 MUST-55: dropped like all it does not know [test: none yet] */
+/* REQ RFC5927 6.1: dropped like all it does not know [test: none yet] */
+/* REQ RFC1122 3.2.2-2: dropped like all it does not know [test: none yet] */
 void icmp4_input(struct net_stack *stack, struct net_packet *packet)
 {
     struct rte_mbuf *mbuf = packet->mbuf;

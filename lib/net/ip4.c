@@ -4,6 +4,8 @@
 #include <rte_byteorder.h>
 #include <rte_ip.h>
 
+/* REQ RFC9293 MUST-63: nor our own address [test: net_script/syn_from_and_to_bad_addresses] */
+/* REQ RFC1122 3.2.1.3-2: nor our own address [test: net_script/syn_from_and_to_bad_addresses] */
 static bool source_is_sane(const struct net_stack *stack, const struct net_packet *packet, uint32_t source)
 {
     uint8_t first = (uint8_t)source; /* network byte order: the first byte in memory */
@@ -12,6 +14,8 @@ static bool source_is_sane(const struct net_stack *stack, const struct net_packe
 }
 
 /* Only options that change the way of a packet matter: source routes are refused, the rest is ignored. */
+/* REQ RFC9293 MUST-50: ignored, but for source routes [test: none yet] */
+/* REQ RFC1122 3.2.1.8-1: ignored, but for source routes [test: none yet] */
 static bool options_are_harmless(const uint8_t *option, size_t length)
 {
     while (length > 0 && option[0] != 0) {
@@ -29,6 +33,7 @@ static bool options_are_harmless(const uint8_t *option, size_t length)
     return true;
 }
 
+/* REQ RFC1122 3.2.1.2: unless the port checked it [test: net_script/bad_checksum] */
 static bool header_checksum_good(const struct net_stack *stack, const struct net_packet *packet,
                                  const struct rte_ipv4_hdr *header)
 {
@@ -42,6 +47,7 @@ static bool header_checksum_good(const struct net_stack *stack, const struct net
     return rte_raw_cksum(header, rte_ipv4_hdr_len(header)) == 0xffff;
 }
 
+/* REQ RFC1122 3.2.1.3-1, 3.3.6: our own addresses only [test: net_script/syn_from_and_to_bad_addresses] */
 bool ip4_addresses_acceptable(struct net_stack *stack, const struct net_packet *packet)
 {
     if (!interface_has_address(stack, packet->interface, &packet->flow.local)) {
@@ -55,6 +61,8 @@ bool ip4_addresses_acceptable(struct net_stack *stack, const struct net_packet *
     return true;
 }
 
+/* REQ RFC1122 3.2.1.1: version 4 [test: none yet] */
+/* REQ RFC1122 3.2.1.7-2: hops are not looked at [test: none yet] */
 bool ip4_parse(struct net_stack *stack, struct net_packet *packet)
 {
     struct rte_mbuf *mbuf = packet->mbuf;

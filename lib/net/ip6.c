@@ -12,6 +12,8 @@ enum { EXTENSIONS_MAX = 4, EXTENSION_HOP = 0, EXTENSION_ROUTING = 43, EXTENSION_
  * Skip hop-by-hop, destination and (exhausted) routing headers. Returns the offset of what follows and sets *next; 0
  * when the chain is malformed, too long or of a kind that is not supported (fragments, AH).
  */
+/* REQ RFC8200 4-1: in order, four at most [test: none yet] */
+/* REQ RFC8200 4.4: none with segments left [test: none yet] */
 static uint32_t extensions_skip(const struct rte_mbuf *mbuf, uint32_t offset, uint8_t *next)
 {
     for (int i = 0; i < EXTENSIONS_MAX; i++) {
@@ -60,6 +62,7 @@ bool ip6_addresses_acceptable(struct net_stack *stack, const struct net_packet *
     return true;
 }
 
+/* REQ RFC8200 3: version 6 [test: none yet] */
 bool ip6_parse(struct net_stack *stack, struct net_packet *packet)
 {
     struct rte_mbuf *mbuf = packet->mbuf;

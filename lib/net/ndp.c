@@ -57,6 +57,7 @@ static void nd_send(struct net_stack *stack, unsigned interface, uint8_t type, u
     ethernet_output(stack, interface, mbuf, mac, RTE_ETHER_TYPE_IPV6);
 }
 
+/* REQ RFC4861 7.2.2-1: once a second [test: linux/messages] */
 void ndp_solicit(struct net_stack *stack, unsigned interface, const struct net_address *target, const uint8_t *mac)
 {
     const struct net_address *source = route_source(stack, interface, target);
@@ -70,6 +71,7 @@ void ndp_solicit(struct net_stack *stack, unsigned interface, const struct net_a
     nd_send(stack, interface, ND_SOLICIT, 0, source, mac ? target : &group, target, mac ? mac : group_mac);
 }
 
+/* REQ RFC4861 7.2.6: at start [test: none yet] */
 void ndp_announce(struct net_stack *stack, unsigned index)
 {
     const struct net_interface_config *interface = &stack->interfaces[index].config;
@@ -87,6 +89,7 @@ void ndp_announce(struct net_stack *stack, unsigned index)
 }
 
 /* The hardware address in the option of `kind`; NULL: absent. *good is false when an option is malformed. */
+/* REQ RFC4861 7.1.2-2: of length zero, or too long [test: none yet] */
 static const uint8_t *option_find(const uint8_t *options, size_t length, uint8_t kind, bool *good)
 {
     const uint8_t *found = NULL;
@@ -106,6 +109,7 @@ static const uint8_t *option_find(const uint8_t *options, size_t length, uint8_t
     return found;
 }
 
+/* REQ RFC4861 7.2.3, 7.2.4-1: learnt and answered [test: linux/ping] */
 static void solicitation(struct net_stack *stack, struct net_packet *packet, const struct net_address *target,
                          const uint8_t *mac)
 {
@@ -122,6 +126,8 @@ static void solicitation(struct net_stack *stack, struct net_packet *packet, con
             mac);
 }
 
+/* REQ RFC4861 7.1.1-1: hop limit, code, length, target [test: none yet] */
+/* REQ RFC4861 7.2.5-1: nothing is created by it [test: none yet] */
 void ndp_input(struct net_stack *stack, struct net_packet *packet)
 {
     struct rte_mbuf *mbuf = packet->mbuf;

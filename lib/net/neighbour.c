@@ -173,6 +173,8 @@ static bool older_than(const struct net_stack *stack, uint32_t tick, uint32_t us
 }
 
 /* Anything but "reachable and fresh". */
+/* REQ RFC1122 2.3.2.2: a queue for each neighbour [test: net_script/first_packet_waits_for_arp] */
+/* REQ RFC4861 7.2.2-2: the same queue, oldest out first [test: net_script/first_packet_waits_for_arp] */
 static void output_slow(struct net_stack *stack, struct neighbour *entry, struct rte_mbuf *mbuf)
 {
     if (mac_known(entry)) { /* stale: use it, and ask whether it still holds */
@@ -229,6 +231,8 @@ void neighbour_learn(struct net_stack *stack, unsigned interface, const struct n
 }
 
 /* Ask again, or give up: the packets are dropped, TCP will send them again and so start the next round. */
+/* REQ RFC1122 2.3.2.1: asked again after 60 s of use, then forgotten [test: none yet] */
+/* REQ RFC4861 7.3.3: two by unicast, two by multicast [test: none yet] */
 void neighbour_housekeeping(struct net_stack *stack)
 {
     if (stack->neighbours_incomplete == 0)

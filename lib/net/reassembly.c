@@ -136,6 +136,8 @@ static bool reassembly_finish(struct net_stack *stack, struct reassembly *entry,
     return true;
 }
 
+/* REQ RFC1122 3.2.1.4: in any order, no overlap [test: net_script/fragments] */
+/* REQ RFC1122 3.3.2-1: up to 65,515 bytes in 16 pieces [test: none yet] */
 bool reassembly_input(struct net_stack *stack, struct net_packet *packet)
 {
     struct rte_mbuf *mbuf = packet->mbuf;
@@ -169,6 +171,7 @@ bool reassembly_input(struct net_stack *stack, struct net_packet *packet)
     return reassembly_complete(entry) && reassembly_finish(stack, entry, packet);
 }
 
+/* REQ RFC1122 3.3.2-2: 5 s [test: net_script/fragments] */
 void reassembly_housekeeping(struct net_stack *stack)
 {
     if (stack->census.reassembly_mbufs == 0)

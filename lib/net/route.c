@@ -38,6 +38,7 @@ bool route_table_build(struct net_stack *stack)
     return true;
 }
 
+/* REQ RFC1122 3.3.1: the longest prefix [test: none yet] */
 const struct net_route *route_find(const struct net_stack *stack, const struct net_address *destination)
 {
     const struct net_route *best = NULL;

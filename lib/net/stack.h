@@ -259,6 +259,7 @@ void neighbour_output(struct net_stack *stack, uint32_t neighbour, struct rte_mb
 void neighbour_learn(struct net_stack *stack, unsigned interface, const struct net_address *address,
                      const uint8_t mac[6], bool create);
 /* Data was acknowledged by way of it: it works (RFC 4861 section 7.3.1), nobody needs to ask. */
+/* REQ RFC4861 7.3.1: new data acknowledged [test: none yet] */
 static inline void neighbour_confirm(struct net_stack *stack, uint32_t neighbour)
 {
     struct neighbour *entry = &stack->neighbours[neighbour];

@@ -81,6 +81,7 @@ static bool sent_after(uint32_t a, uint32_t a_end, uint32_t b, uint32_t b_end)
 }
 
 /* Might this acknowledge the original rather than the retransmission? RFC 8985 section 6.2 step 2. */
+/* REQ RFC8985 6.2-2: younger than any round trip, or an older echo [test: none yet] */
 static bool rack_ambiguous(const struct tcp_connection *c, const struct tcp_segment *segment,
                            const struct acknowledgement *work, uint32_t age)
 {
@@ -94,6 +95,8 @@ static bool rack_ambiguous(const struct tcp_connection *c, const struct tcp_segm
     return age < c->rtt_minimum;
 }
 
+/* REQ RFC6298 3-1: what was sent again gives no sample [test: net_script/retransmission_gives_no_sample] */
+/* REQ RFC8985 6.2-3: of segments sent once [test: none yet] */
 static void rack_update(struct tcp_connection *c, const struct tcp_segment *segment, struct acknowledgement *work)
 {
     uint32_t age = stack_time(c->stack) - segment->sent_at, end = segment_end(segment);
@@ -117,6 +120,7 @@ static void rack_update(struct tcp_connection *c, const struct tcp_segment *segm
     }
 }
 
+/* REQ RFC8985 6.2-4: none after three SACKs [test: net_script/sack_two_holes_and_partial_ack] */
 static uint32_t rack_reordering_window(const struct tcp_connection *c)
 {
     if (!(c->flags & TCP_FLAG_REORDERING) && (c->recovery != TCP_RECOVERY_NONE || c->sacked_count >= 3))
@@ -138,6 +142,8 @@ void tcp_mark_lost(struct tcp_connection *c, struct tcp_segment *segment)
 }
 
 /* RFC 8985 section 6.2 step 5: what was sent long enough before something that has arrived is lost. */
+/* REQ RFC8985 4-1: nothing without SACK [test: net_script/fast_retransmit_without_sack] */
+/* REQ RFC8985 6.2-5, 7.4-1: by time [test: net_script/loss_of_a_retransmission, net_script/loss_of_the_last_segment] */
 void tcp_detect_loss(struct tcp_connection *c)
 {
     uint32_t now = stack_time(c->stack), window = rack_reordering_window(c), wait = 0;
@@ -188,6 +194,8 @@ static void scoreboard_forget(struct tcp_connection *c, struct tcp_segment *segm
     }
 }
 
+/* REQ RFC6675 3: a mark on the segment [test: net_script/sack_two_holes_and_partial_ack] */
+/* REQ RFC2018 5-1, 5-2: it stays, and is not sent again [test: net_script/sack_two_holes_and_partial_ack] */
 static void segment_sacked(struct tcp_connection *c, struct tcp_segment *segment, struct acknowledgement *work)
 {
     uint32_t span = segment_span(segment);
@@ -215,6 +223,7 @@ static void sack_block(struct tcp_connection *c, const struct tcp_sack_block *bl
 }
 
 /* RFC 2883 section 4: a first block below the cumulative ACK, or inside the second block, reports a duplicate. */
+/* REQ RFC2883 5: as it says [test: none yet] */
 static bool is_duplicate_report(const struct tcp_input *in)
 {
     const struct tcp_sack_block *block = in->options.sack;
@@ -225,6 +234,7 @@ static bool is_duplicate_report(const struct tcp_input *in)
            !sequence_after(block[0].end, block[1].end);
 }
 
+/* REQ RFC8985 4-3: a wider reordering window for 16 recoveries [test: none yet] */
 static void duplicate_reported(struct tcp_connection *c)
 {
     COUNT(c->stack, tcp_dsack_received);
@@ -274,6 +284,7 @@ static void segment_trim(struct tcp_connection *c, struct tcp_segment *segment, 
  * A cumulative ACK that covers a repeated segment waited for the hole to be filled, so the time since the others were
  * sent is no round trip: the echoed timestamp is, where there is one (RFC 7323 section 4.1).
  */
+/* REQ RFC7323 4.1: only of ACKs that advance [test: none yet] */
 static void sample_after_repair(const struct tcp_connection *c, struct acknowledgement *work)
 {
     const struct tcp_options *options = &work->in->options;
@@ -334,6 +345,8 @@ static void undo_prepare(struct tcp_connection *c)
     c->undo_threshold = c->slow_start_threshold;
 }
 
+/* REQ RFC6675 5-4: up to what was sent before it [test: net_script/sack_two_holes_and_partial_ack] */
+/* REQ RFC5681 4.3: one reduction for all losses of a window [test: net_script/sack_two_holes_and_partial_ack] */
 void tcp_enter_recovery(struct tcp_connection *c)
 {
     COUNT(c->stack, tcp_fast_recoveries);
@@ -347,6 +360,9 @@ void tcp_enter_recovery(struct tcp_connection *c)
     c->slow_start_threshold = congestion_of(c)->reduce(c);
 }
 
+/* REQ RFC6937 3-4: at the threshold [test: none yet] */
+/* REQ RFC5681 3.2-6: at the threshold [test: none yet] */
+/* REQ RFC4015 3.2-3: then nothing is undone [test: none yet] */
 static void recovery_finish(struct tcp_connection *c)
 {
     if (c->recovery == TCP_RECOVERY_FAST)
@@ -365,6 +381,9 @@ static void recovery_finish(struct tcp_connection *c)
 }
 
 /* RFC 6937 with the conservative bound replaced by slow start while the ACK makes progress (PRR-SSRB). */
+/* REQ RFC6937 3-1, 3-2: in proportion, then slow start [test: none yet] */
+/* REQ RFC6937 3-3: one segment at least, at first [test: net_script/sack_two_holes_and_partial_ack] */
+/* REQ RFC6675 5-1: one segment at least, at first [test: net_script/sack_two_holes_and_partial_ack] */
 static void prr(struct tcp_connection *c, const struct acknowledgement *work)
 {
     uint32_t pipe = tcp_in_flight(c), threshold = c->slow_start_threshold, send;
@@ -387,6 +406,8 @@ static void prr(struct tcp_connection *c, const struct acknowledgement *work)
  * Eifel (RFC 3522): the ACK echoes a timestamp older than the first retransmission, so the original arrived and nothing
  * was lost: go back to the window before (RFC 4015).
  */
+/* REQ RFC4015 3.2-1, 3.2-2: by timestamp [test: net_script/spurious_timeout_is_undone] */
+/* REQ RFC9438 4.9: window, threshold and W_max as before [test: net_script/spurious_timeout_is_undone] */
 static void undo_check(struct tcp_connection *c, const struct acknowledgement *work)
 {
     if (!(c->flags & TCP_FLAG_UNDO) || !(c->flags & TCP_FLAG_TIMESTAMPS) || !c->undo_timestamp || !work->advanced ||
@@ -408,9 +429,12 @@ static void undo_check(struct tcp_connection *c, const struct acknowledgement *w
     }
 }
 
+/* REQ RFC9293 MUST-19: slow start and avoidance [test: net_script/initial_window_and_slow_start, meson/net_goodput] */
+/* REQ RFC5681 3.1-4, 3.1-5: by bytes acknowledged [test: net_script/initial_window_and_slow_start] */
+/* REQ RFC9438 5.8: not while the application limits [test: net_script/cwnd_not_limited] */
 void tcp_grow_window(struct tcp_connection *c, uint32_t acked)
 {
-    /* REQ RFC7661 1: no growth while the window is not what limits [test: net_script/cwnd_not_limited] */
+    /* REQ RFC7661 4.3: no growth while the window does not limit [test: net_script/cwnd_not_limited] */
     if (!(c->flags & TCP_FLAG_CWND_LIMITED) || c->recovery == TCP_RECOVERY_FAST)
         return;
     if (c->congestion_window < c->slow_start_threshold) {
@@ -422,6 +446,8 @@ void tcp_grow_window(struct tcp_connection *c, uint32_t acked)
 }
 
 /* After a timeout everything outstanding counts as lost, SACKs are not trusted any more (RFC 2018 section 8). */
+/* REQ RFC2018 8: SACKs are forgotten [test: none yet] */
+/* REQ RFC8985 6.3: all of it [test: net_script/ssthresh_once] */
 void tcp_mark_all_lost(struct tcp_connection *c)
 {
     while (c->lost)
@@ -449,6 +475,8 @@ static void head_lost(struct tcp_connection *c)
     tcp_touch_inline(c);
 }
 
+/* REQ RFC5681 3.2-3, 3.2-5: the third duplicate [test: net_script/fast_retransmit_without_sack] */
+/* REQ RFC6582 3.2-1, 3.2-2: hole by hole to the end [test: net_script/fast_retransmit_without_sack] */
 static void newreno(struct tcp_connection *c, const struct acknowledgement *work)
 {
     if (work->advanced) {
@@ -481,6 +509,10 @@ static void window_opened(struct tcp_connection *c)
     c->retransmit_kind = TCP_RETRANSMIT_NONE;
 }
 
+/* REQ RFC9293 3.10.7.4-4: of the newest segment [test: net_script/old_ack_for_unsent_data] */
+/* REQ RFC7323 2.4-1: counted and taken [test: net_script/window_shrunk] */
+/* REQ RFC7323 2.4-2: less than a unit of the scale is no shrinking [test: none yet] */
+/* REQ RFC9293 SHLD-17: a zero window is progress, what is in the window comes first [test: none yet] */
 static void window_update(struct tcp_connection *c, const struct tcp_input *in)
 {
     uint32_t before = c->send_window, edge = c->window_ack + c->send_window;
@@ -517,6 +549,7 @@ void tcp_tell_writable(struct tcp_connection *c)
 }
 
 /* RFC 8985 section 7.4: what became of the tail loss probe? */
+/* REQ RFC8985 7.4-2: it counts as a loss [test: none yet] */
 static void probe_check(struct tcp_connection *c, const struct acknowledgement *work)
 {
     if (!(c->flags & TCP_FLAG_PROBED) || sequence_before(work->in->ack, c->probe_end))

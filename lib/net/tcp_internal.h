@@ -207,6 +207,7 @@ void tcp_tell_writable(struct tcp_connection *c);
 
 /* REQ RFC6298 2.3, 3-2: every ACK of new data [test: net_script/later_samples] */
 /* REQ RFC8985 6.2-1: the least of all [test: net_script/later_samples] */
+/* REQ RFC9293 MUST-18: of what was sent once [test: net_script/retransmission_gives_no_sample] */
 static inline void tcp_rtt_sample(struct tcp_connection *c, uint32_t rtt)
 {
     rtt += rtt == 0;

@@ -60,7 +60,7 @@ static struct tcp_time_wait *record_take(struct net_stack *stack)
     return record;
 }
 
-/* REQ RFC9293 MUST-13: linger for 2 * MSL on the actively closing side [test: net_script/we_close_first] */
+/* REQ RFC9293 MUST-13: 60 s: an MSL of 30 s, as others take it [test: net_script/we_close_first] */
 void time_wait_enter(struct tcp_connection *c)
 {
     struct net_stack *stack = c->stack;
@@ -110,6 +110,10 @@ static void record_ack(struct net_stack *stack, const struct tcp_time_wait *reco
 }
 
 /* RFC 6191, RFC 9293 section 3.10.7.4: is this SYN certainly newer than the old connection? */
+/* REQ RFC9293 MAY-2: if certainly newer [test: net_script/time_wait_reuse] */
+/* REQ RFC9293 SHLD-4: by timestamp [test: net_script/time_wait_reuse_by_timestamp] */
+/* REQ RFC6191 2-1, 2-3: by timestamp [test: net_script/time_wait_reuse_by_timestamp] */
+/* REQ RFC6191 2-2: by number [test: net_script/time_wait_reuse] */
 static bool syn_is_new(const struct tcp_time_wait *record, const struct tcp_input *in)
 {
     if (record->has_timestamps && in->options.has_timestamp && in->options.timestamp != record->timestamp_recent)
@@ -117,6 +121,8 @@ static bool syn_is_new(const struct tcp_time_wait *record, const struct tcp_inpu
     return sequence_after(in->sequence, record->receive_next);
 }
 
+/* REQ RFC1337 3: no assassination [test: net_script/time_wait_reuse] */
+/* REQ RFC9293 3.10.7.4-6: the last ACK was lost [test: net_script/we_close_first] */
 void time_wait_input(struct net_stack *stack, struct tcp_time_wait *record, struct tcp_input *in)
 {
     if (in->flags & RTE_TCP_RST_FLAG) { /* RFC 1337: no assassination */

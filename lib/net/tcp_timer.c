@@ -45,6 +45,8 @@ void tcp_timer_arm(struct tcp_connection *c)
 
 /* RFC 6298 with Linux's reading of the lower bound: it holds for the variance term, so that a long path keeps a margin.
  */
+/* REQ RFC6298 2.1-1: one second [test: net_script/active_open_syn_is_repeated_then_given_up] */
+/* REQ RFC6298 2.5: 60 seconds at most [test: none yet] */
 uint32_t tcp_rto(const struct tcp_connection *c)
 {
     uint64_t rto = TCP_RTO_INITIAL_US;
@@ -58,6 +60,9 @@ uint32_t tcp_rto(const struct tcp_connection *c)
 }
 
 /* RFC 8985 section 7.2: when to probe the tail; 0 when a probe is not due before the timeout. */
+/* REQ RFC8985 4-4: not without SACK [test: net_script/timeout_backs_off] */
+/* REQ RFC8985 7.2-1, 7.2-2: two round trips and a delayed ACK [test: net_script/loss_of_the_last_segment] */
+/* REQ RFC8985 7.3-2: one at a time [test: none yet] */
 static uint32_t probe_timeout(const struct tcp_connection *c)
 {
     uint32_t timeout = c->smoothed_rtt >> 2; /* 2 * SRTT */
@@ -70,6 +75,8 @@ static uint32_t probe_timeout(const struct tcp_connection *c)
     return timeout ? timeout : 1;
 }
 
+/* REQ RFC8985 8: one deadline, of one kind [test: none yet] */
+/* REQ RFC6298 5.1, 5.2, 5.3: set anew by sending and by ACKs [test: net_script/timeout_backs_off] */
 void tcp_set_retransmit(struct tcp_connection *c)
 {
     uint32_t rto = tcp_rto(c), probe;
@@ -97,6 +104,8 @@ void tcp_set_retransmit(struct tcp_connection *c)
     }
 }
 
+/* REQ RFC6298 5.5: doubled [test: net_script/timeout_backs_off] */
+/* REQ RFC9293 SHLD-30: for window probes too [test: net_script/window_probes_back_off] */
 static void back_off(struct tcp_connection *c)
 {
     c->backoff += c->backoff < 16;
@@ -108,6 +117,8 @@ static bool user_timeout_over(const struct tcp_connection *c)
     return c->stack->tick - c->progress_at > c->stack->config.user_timeout_us >> TIMER_TICK_SHIFT;
 }
 
+/* REQ RFC9293 SHLD-11: 180 s of no progress [test: net_script/user_timeout, net_defaults/times_of_the_standards] */
+/* REQ RFC5482 4.2: as long as the user timeout allows [test: net_script/user_timeout] */
 static void give_up(struct tcp_connection *c)
 {
     tcp_send_reset(c);
@@ -115,11 +126,15 @@ static void give_up(struct tcp_connection *c)
 }
 
 /* RFC 6298 section 5.4 to 5.7. */
+/* REQ RFC5681 3.1-7, 3.1-9: reduced, then one segment [test: net_script/ssthresh_once] */
+/* REQ RFC9438 4.8: by 0.7 [test: net_script/ssthresh_once] */
+/* REQ RFC6298 5.4: the earliest first [test: net_script/timeout_backs_off] */
+/* REQ RFC6675 5.1-1, 5.1-2: one event for the flight [test: net_script/ssthresh_once] */
 static void retransmission_timeout(struct tcp_connection *c)
 {
     bool same_event = c->recovery == TCP_RECOVERY_LOSS && sequence_before(c->send_unacked, c->recovery_point);
 
-    /* REQ RFC9293 MUST-20: R2 [test: net_script/user_timeout] */
+    /* RFC 9293's R2, in seconds. */
     if (user_timeout_over(c)) {
         give_up(c);
         return;
@@ -135,7 +150,7 @@ static void retransmission_timeout(struct tcp_connection *c)
         return;
     }
     COUNT(c->stack, tcp_timeouts);
-    /* REQ RFC5681 3.1: ssthresh is reduced once per event [test: net_script/ssthresh_once] */
+    /* REQ RFC5681 3.1-8: ssthresh is reduced once per event [test: net_script/ssthresh_once] */
     if (!same_event) {
         if (c->recovery == TCP_RECOVERY_NONE) {
             c->flags |= TCP_FLAG_UNDO;
@@ -167,6 +182,8 @@ static struct tcp_segment *last_sent(const struct tcp_connection *c)
 }
 
 /* RFC 8985 section 7.3: new data if the peer's window has room, else the last segment again. */
+/* REQ RFC8985 7.3-1: new data, or the last segment [test: net_script/loss_of_the_last_segment] */
+/* REQ RFC8985 7.3-3: then the timeout [test: none yet] */
 static void tail_loss_probe(struct tcp_connection *c)
 {
     struct tcp_segment *segment = c->send_unsent;
@@ -186,6 +203,7 @@ static void tail_loss_probe(struct tcp_connection *c)
 
 /* Nothing in flight and the window does not let the next segment out (RFC 9293 section 3.8.6.1, or its SWS override).
  */
+/* REQ RFC9293 MUST-36: one byte [test: net_script/zero_window, net_script/zero_window_probe_accepted] */
 static void persist(struct tcp_connection *c)
 {
     if (user_timeout_over(c) && c->send_window != 0 && c->backoff > 8) {
@@ -207,6 +225,8 @@ static void memory_retry(struct tcp_connection *c)
     tcp_touch_inline(c);
 }
 
+/* REQ RFC9293 MUST-22: a number of SYNs [test: net_script/active_open_syn_is_repeated_then_given_up] */
+/* REQ RFC6298 2.1-2: doubled [test: net_script/active_open_syn_is_repeated_then_given_up] */
 static void syn_timeout(struct tcp_connection *c)
 {
     if (c->probes >= c->stack->config.syn_retries) {
@@ -255,6 +275,7 @@ static void retransmit_due(struct tcp_connection *c)
 }
 
 /* RFC 9293 section 3.8.4: a segment below the window makes the peer answer with where it stands. */
+/* REQ RFC9293 SHLD-12: no data [test: net_script/keepalive] */
 static void keepalive_probe(struct tcp_connection *c)
 {
     struct tcp_bare bare = {.flow = &c->flow,
@@ -276,6 +297,8 @@ static void keepalive_probe(struct tcp_connection *c)
     tcp_send_bare(c->stack, &bare);
 }
 
+/* REQ RFC9293 MAY-5, MUST-26, MUST-27, MUST-29: idle, and several probes [test: net_script/keepalive] */
+/* REQ RFC9293 MUST-28: two hours [test: net_defaults/times_of_the_standards] */
 static void keep_due(struct tcp_connection *c)
 {
     const struct net_config *config = &c->stack->config;

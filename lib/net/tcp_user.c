@@ -30,6 +30,9 @@ const char *tcp_close_reason_text(enum tcp_close_reason reason)
 /* ---- Opening. */
 
 /* RFC 6056 algorithm 3 (a keyed offset per destination), with the owner of the replies as a further condition. */
+/* REQ RFC6056 3.1-1: 32,768 ports [test: none yet] */
+/* REQ RFC6056 3.1-2: of free flows [test: none yet] */
+/* REQ RFC6056 3.3: algorithm 3 [test: none yet] */
 static bool port_choose(struct net_stack *stack, struct net_flow *flow, uint32_t *hash)
 {
     enum { FIRST = 32768, COUNT_OF = 65536 - FIRST };
@@ -54,6 +57,8 @@ static struct tcp_connection *connect_failed(struct net_stack *stack)
     return NULL;
 }
 
+/* REQ RFC9293 MUST-43: any address, or one [test: none yet] */
+/* REQ RFC9293 MUST-44: the route's [test: net_script/active_open] */
 struct tcp_connection *tcp_connect(struct net_stack *stack, const struct net_address *local, uint16_t local_port,
                                    const struct net_address *remote, uint16_t remote_port, void *user)
 {
@@ -122,6 +127,7 @@ static void receive_queue_discard(struct tcp_connection *c)
         tcp_consume(c, c->receive_head->length);
 }
 
+/* REQ RFC9293 MAY-1: both directions at once [test: net_script/we_close_first] */
 void tcp_close(struct tcp_connection *c)
 {
     if (c->state == TCP_STATE_CLOSED || (c->flags & TCP_FLAG_DETACHED))
@@ -255,6 +261,7 @@ static uint8_t *reserve_refused(struct tcp_connection *c)
     return NULL;
 }
 
+/* REQ RFC9293 MAY-16: what is written in one iteration [test: net_script/reserve_appends_to_one_segment] */
 uint8_t *tcp_reserve_segment(struct tcp_connection *c, uint32_t length)
 {
     if (!tcp_can_send_data(c) || (c->flags & (TCP_FLAG_FIN_QUEUED | TCP_FLAG_FIN_WANTED)) || length > c->send_mss)
