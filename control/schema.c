@@ -202,6 +202,13 @@ static const struct schema_leaf mqtt_leaves[] = {
      .word = "off",
      .word_value = 0,
      .help = "Topic aliases that a client may define."},
+    {.name = "topic-alias-out",
+     .type = SCHEMA_NUMBER,
+     .initial = "16",
+     .word = "off",
+     .word_value = 0,
+     .help = "Topic aliases that the router uses towards an MQTT 5 client that allows them, for the topics sent to it "
+             "last. A client that allows fewer gets fewer."},
     {.name = "keepalive-default",
      .type = SCHEMA_SECONDS,
      .initial = "off",

@@ -53,7 +53,7 @@ struct schema_section {
     uint32_t leaf_count;
 };
 
-#define SCHEMA_LEAVES_MAX 40u /* in one section */
+#define SCHEMA_LEAVES_MAX 64u /* in one section */
 #define SCHEMA_SECTIONS_MAX 8u
 #define SCHEMA_PATH_SIZE 64u
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "dataplane/aliases.h"
 #include "dataplane/deliver.h"
 #include "dataplane/handlers.h"
 #include "dataplane/move.h"
@@ -454,6 +455,7 @@ static void client_free(struct worker *worker, struct client *client)
         }
         mem_free(worker->memory, client->aliases);
     }
+    alias_table_free(client->aliases_out, worker->memory);
     client->listener->open--;
     worker->clients--;
     mem_free(worker->memory, client);

@@ -74,9 +74,10 @@ struct client {
     struct message *stream; /* a PUBLISH that did not fit the send buffer: nothing else may be sent before it ends */
     struct client *next_waiting;
     struct partial_packet *partial;
-    struct topic_aliases *aliases;
-    struct listener *listener; /* whose connection it is */
-    struct timer timer;        /* CONNECT timeout, then keepalive */
+    struct topic_aliases *aliases;   /* that the client has set */
+    struct alias_table *aliases_out; /* that the router has set; NULL: none are used */
+    struct listener *listener;       /* whose connection it is */
+    struct timer timer;              /* CONNECT timeout, then keepalive */
 };
 
 /* ---- Callbacks of the TCP stack; `worker` is a struct worker. */

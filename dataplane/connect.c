@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "dataplane/aliases.h"
 #include "dataplane/client.h"
 #include "dataplane/deliver.h"
 #include "dataplane/directory.h"
@@ -252,6 +253,19 @@ static uint16_t window(const struct worker *worker, const struct mqtt_connect *c
     return (uint16_t)(clients < own ? clients : own); /* [MQTT-3.3.4-9] */
 }
 
+/* REQ MQTT-5 [MQTT-3.1.2-26]: no alias above the client's Topic Alias Maximum [test: conformance/aliases_out] */
+/* REQ MQTT-5 [MQTT-3.1.2-27]: none at all without one [test: conformance/aliases_out] */
+/* REQ MQTT-5 [MQTT-3.3.2-11]: nor in any PUBLISH above it [test: conformance/aliases_out] */
+static void aliases_allow(struct worker *worker, struct client *client, const struct mqtt_properties *properties)
+{
+    uint32_t count = worker->config->mqtt.topic_alias_out;
+    if (count > 0 && mqtt_property_is_present(properties, MQTT_PROPERTY_TOPIC_ALIAS_MAXIMUM) &&
+        properties->topic_alias_maximum > 0 && client->aliases_out == NULL) {
+        count = RTE_MIN(count, properties->topic_alias_maximum);
+        client->aliases_out = alias_table_create(worker->memory, count);
+    }
+}
+
 /* Joins client and session. */
 static void attach(struct worker *worker, struct client *client, struct session *session,
                    const struct mqtt_connect *connect)
@@ -260,6 +274,7 @@ static void attach(struct worker *worker, struct client *client, struct session 
     client->state = CLIENT_CONNECTED;
     client->keepalive_s = keepalive(worker, connect);
     client_keepalive_start(worker, client);
+    aliases_allow(worker, client, &connect->properties);
     session->client = client;
     session->version = client->version;
     session->clean_start = connect->clean_start;

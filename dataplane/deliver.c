@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "dataplane/aliases.h"
 #include "dataplane/client.h"
 #include "dataplane/worker.h"
 #include "lib/mqtt/packets.h"
@@ -26,7 +27,7 @@ static bool packet_is_reusable(const struct client *client, const struct publica
                                const struct mqtt_publish_own *own)
 {
     return publication->packet.data != NULL && publication->qos == own->qos && own->identifiers == 0 &&
-           publication->packet_is_v5 == (client->version == MQTT_V5);
+           publication->packet_is_v5 == (client->version == MQTT_V5) && client->aliases_out == NULL;
 }
 
 /* The hot path: one copy. */
@@ -172,6 +173,19 @@ static enum sent packet_build(struct worker *worker, struct client *client, stru
     return SENT;
 }
 
+/* For a client that takes topic aliases: its topic once, then two bytes. */
+static enum sent packet_build_aliased(struct worker *worker, struct client *client, struct publication *publication,
+                                      struct mqtt_publish_own *own)
+{
+    const struct alias_choice choice = alias_choose(client->aliases_out, worker->memory, publication->topic);
+    own->topic_alias = choice.number;
+    own->topic_omitted = choice.known;
+    const enum sent sent = packet_build(worker, client, publication, own);
+    alias_confirm(client->aliases_out, worker->memory, &choice, publication->topic.length, sent == SENT);
+    worker->counters.aliases_sent += sent == SENT && choice.known;
+    return sent;
+}
+
 /* REQ MQTT-5 [MQTT-3.3.2-5]: what has expired is not delivered [test: version5/message_expiry] */
 static enum sent publish_send(struct worker *worker, struct session *session, struct publication *publication,
                               struct mqtt_publish_own *own)
@@ -194,7 +208,8 @@ static enum sent publish_send(struct worker *worker, struct session *session, st
         worker->counters.dropped_expired++;
         return SENT_NEVER;
     }
-    const enum sent sent = packet_build(worker, client, publication, own);
+    const enum sent sent = client->aliases_out == NULL ? packet_build(worker, client, publication, own)
+                                                       : packet_build_aliased(worker, client, publication, own);
     if (sent == SENT) {
         worker->counters.messages_out++;
         session->messages_out++;

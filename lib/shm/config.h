@@ -118,6 +118,7 @@ struct shm_mqtt_config {
     uint32_t sys_interval_s;        /* $SYS topics are published this often; 0: never */
     uint32_t allow_anonymous;       /* 0 or 1 */
     uint32_t connect_timeout_s;     /* a connection without a CONNECT is closed after this */
+    uint32_t topic_alias_out;       /* aliases that the router uses towards a client that allows them; 0: none */
 };
 
 struct shm_config {

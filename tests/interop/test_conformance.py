@@ -410,3 +410,35 @@ def take_over_tells_why(router):
     connected(router, "x", 5)
     equal(first.wait_closed(), [(0xE0, b"\x8e")], "what the older one is told")
     equal(watcher.published().payload, b"pushed out", "will")
+
+
+@test(targets=["pollux"])
+def aliases_out(router):
+    """A client that allows topic aliases gets each topic once, then its alias; the least recently used is replaced."""
+    publisher = connected(router, "publisher")
+
+    def receive(subscriber, names):
+        """What arrives for a message on each topic: (topic, alias)."""
+        found = []
+        for name in names:
+            publisher.send(wire.publish(router.topic(name), name.encode()))
+            message = subscriber.published(5)
+            equal(message.payload, name.encode(), "payload")
+            found.append((message.topic.removeprefix(router.topic("")), message.property(0x23)))
+        return found
+
+    subscriber = connected(router, "none", 5)
+    subscriber.subscribe(router.topic("#"), 0, 5)
+    equal(receive(subscriber, "aa"), [("a", [])] * 2, "without Topic Alias Maximum")
+    subscriber.socket.close()
+    subscriber = connected(router, "two", 5, properties=properties((0x22, 2)))
+    subscriber.subscribe(router.topic("#"), 0, 5)
+    found = receive(subscriber, "abab")
+    first, second = found[0][1], found[1][1]
+    equal(sorted(first + second), [1, 2], "two different aliases within the maximum")
+    equal(found, [("a", first), ("b", second), ("", first), ("", second)], "topics, then aliases")
+    equal(receive(subscriber, "acab"), [("", first), ("c", second), ("", first), ("b", second)], "the oldest is replaced")
+    subscriber.socket.close()
+    subscriber = connected(router, "two", 5, properties=properties((0x22, 2)))
+    subscriber.subscribe(router.topic("#"), 0, 5)
+    equal(receive(subscriber, "a")[0][0], "a", "aliases end with the connection")
