@@ -137,6 +137,11 @@ void table_close(struct table *table)
     if (table->shown < table->column_count)
         fprintf(table->output, "(%zu columns more on a wider terminal, or with --wide or --json)\n",
                 table->column_count - table->shown);
+    table_free(table);
+}
+
+void table_free(struct table *table)
+{
     for (size_t row = 0; row < table->sample_count; row++)
         for (size_t i = 0; i < table->column_count; i++)
             free(table->sample[row][i]);

@@ -37,6 +37,8 @@ int table_open(struct table *table, FILE *output, const struct table_column *col
 void table_row(struct table *table, const char *const *cells);
 /* Print what is left, and free. A table without rows prints its titles only. */
 void table_close(struct table *table);
+/* Free without printing. */
+void table_free(struct table *table);
 
 /* Columns of the terminal behind `output`; 0 when it is none. COLUMNS in the environment wins. */
 size_t table_terminal_width(FILE *output);

@@ -369,6 +369,8 @@ static void printer_close(struct printer *printer, const json_t *end, const char
     /* Titles above nothing would hide the line that matters. */
     if (!printer->view->vertical && (printer->count > 0 || running))
         table_close(&printer->table);
+    else if (!printer->view->vertical)
+        table_free(&printer->table);
     if (error)
         return;
     json_int_t matched = json_integer_value(json_object_get(end, "count"));
