@@ -146,7 +146,11 @@ static uint64_t now_us(void)
     return (uint64_t)((double)rte_rdtsc() * 1e6 / (double)rte_get_tsc_hz());
 }
 
-enum { SLICES = 100000, SLICE_REQUESTS = 4000 };
+enum {
+    SLICES = 100000,
+    SLICE_REQUESTS = 4000,
+    PER_PORT = 30000, /* connections to one port: there are 32,768 ephemeral ones */
+};
 
 static double slices[SLICES]; /* cycles per request */
 static unsigned slice_count;
@@ -189,10 +193,11 @@ int main(int argc, char **argv)
         return 1;
     for (unsigned i = 0; i < HOSTS; i++)
         host_create(i, connections, now_us());
-    tcp_listen(hosts[0].stack, &any, 1883, NULL);
+    for (unsigned i = 0; i <= connections / PER_PORT; i++)
+        tcp_listen(hosts[0].stack, &any, (uint16_t)(1883 + i), NULL);
     for (unsigned opened = 0; hosts[1].connected < connections;) {
         for (unsigned i = 0; i < 16 && opened < connections; i++, opened++)
-            tcp_connect(hosts[1].stack, &any, 0, &server, (uint16_t)(1883), NULL);
+            tcp_connect(hosts[1].stack, &any, 0, &server, (uint16_t)(1883 + opened / PER_PORT), NULL);
         iterate(&hosts[1], now_us());
         iterate(&hosts[0], now_us());
     }
