@@ -39,6 +39,8 @@ struct client {
     struct client_context *context;
     struct channel *channel;
     const char *filter;       /* NULL: subscribes to nothing */
+    uint32_t extra_first;     /* subscribes to `extra` more filters that match nothing, numbered from here on */
+    uint32_t extra;           /* those it has not subscribed to yet */
     uint32_t number;          /* behind the prefix, it makes the client identifier */
     uint16_t receive_maximum; /* of the broker; 65535 unless it said so */
     uint8_t qos;              /* of the subscription */

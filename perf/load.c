@@ -15,6 +15,7 @@
 #define OTHER_THREADS_WAIT (MILLISECOND / 10) /* credit from another thread makes no event here */
 #define WINDOW_COPIES 10000u                  /* undelivered copies of all publishers together, unless chosen */
 #define WINDOW_BYTES (16u << 20)              /* and their bytes */
+#define TOPIC_DIGITS 8                        /* of the topic's number, where it changes with every message */
 #define PACKET_IDS 60000u                     /* in flight for one publisher: identifiers come round after 65,535 */
 
 struct stamp {
@@ -32,6 +33,7 @@ struct publisher {
     uint8_t *packet;       /* ready to send but for identifier and stamp */
     uint32_t length;       /* of the packet */
     uint32_t packet_id_at; /* 0 at QoS 0 */
+    uint32_t number_at;    /* of the topic's number, if it changes from message to message; else 0 */
     uint32_t stamp_at;
     uint32_t inflight_limit; /* QoS 1 and 2 */
     uint64_t sent;
@@ -81,12 +83,19 @@ static uint32_t members(uint32_t all, uint32_t group, uint32_t groups)
     return all / groups + (group < all % groups);
 }
 
+/* Every publisher a topic of its own, all of them behind one wildcard. */
+static bool is_behind_wildcard(const struct scenario *scenario)
+{
+    return scenario->pattern == PATTERN_FAN_IN || scenario->pattern == PATTERN_SHARED;
+}
+
 /* A topic from the template: %i becomes `number`, or `wildcard` if that is given. */
 static void make_topic(const struct worker *worker, uint32_t number, const char *wildcard, char *topic, size_t size)
 {
     const char *template = worker->run->options->topic, *place = strstr(template, "%i");
     char text[16];
-    snprintf(text, sizeof(text), "%u", number);
+    /* Of one length, so that another number can be written in its place. */
+    snprintf(text, sizeof(text), "%0*u", worker->run->options->topics > 0 ? TOPIC_DIGITS : 1, number);
     const char *middle = wildcard != NULL ? wildcard : text;
     if (place == NULL)
         snprintf(topic, size, "%s/%s", template, middle);
@@ -96,11 +105,20 @@ static void make_topic(const struct worker *worker, uint32_t number, const char 
 
 /* ---- Making the clients ---- */
 
+/* Where the number of the topic begins in an encoded PUBLISH. */
+static uint32_t topic_number_place(const struct worker *worker, const uint8_t *packet, uint32_t length)
+{
+    struct mqtt_header header;
+    mqtt_header_decode(packet, length, UINT32_MAX, &header);
+    const char *template = worker->run->options->topic, *place = strstr(template, "%i");
+    return header.length + 2 + (uint32_t)(place != NULL ? (size_t)(place - template) : strlen(template) + 1);
+}
+
 static void make_packet(struct worker *worker, struct publisher *publisher)
 {
     const struct scenario *scenario = worker->run->scenario;
     char topic[1024];
-    bool own = scenario->pattern == PATTERN_FAN_IN;
+    bool own = is_behind_wildcard(scenario);
     uint32_t group = publisher->number % ((struct load *)worker->state)->groups;
     make_topic(worker, own ? publisher->number : group, NULL, topic, sizeof(topic));
     uint8_t *payload = calloc(1, scenario->payload);
@@ -116,6 +134,8 @@ static void make_packet(struct worker *worker, struct publisher *publisher)
     publisher->stamp_at = publisher->length - scenario->payload;
     if (scenario->qos > 0) /* the identifier lies before the payload, and before an empty property length in 5.0 */
         publisher->packet_id_at = publisher->stamp_at - 2 - (worker->context.version == MQTT_V5);
+    if (own && worker->run->options->topics > 0) /* the topic follows the fixed header and its own length */
+        publisher->number_at = topic_number_place(worker, publisher->packet, publisher->length);
     free(payload);
 }
 
@@ -127,10 +147,27 @@ static void make_publishers(struct worker *worker, struct load *load)
     for (uint32_t i = 0; load->publishers != NULL && i < load->publisher_count; i++) {
         struct publisher *publisher = &load->publishers[i];
         publisher->number = worker->index + i * worker->run->worker_count;
-        publisher->fan = members(scenario->subscribers, publisher->number % load->groups, load->groups);
+        publisher->fan = scenario->pattern == PATTERN_SHARED
+                             ? 1
+                             : members(scenario->subscribers, publisher->number % load->groups, load->groups);
         publisher->client = (struct client){.context = &worker->context, .number = publisher->number};
         make_packet(worker, publisher);
     }
+}
+
+/* The filter as a shared subscription of one group. */
+static void share(char *filter, size_t size)
+{
+    static const char prefix[] = "$share/perf/";
+    memmove(filter + sizeof(prefix) - 1, filter, size - sizeof(prefix) + 1);
+    filter[size - 1] = 0;
+    memcpy(filter, prefix, sizeof(prefix) - 1);
+}
+
+/* How many of the subscriptions that match nothing belong to subscribers before this one. */
+static uint32_t extra_before(const struct worker *worker, uint32_t subscriber)
+{
+    return (uint32_t)((uint64_t)worker->run->options->subscriptions * subscriber / worker->run->scenario->subscribers);
 }
 
 static void make_subscribers(struct worker *worker, struct load *load)
@@ -145,11 +182,15 @@ static void make_subscribers(struct worker *worker, struct load *load)
         uint32_t number = worker->index + i * worker->run->worker_count;
         char *filter = load->filters + i * filter_size;
         subscriber->group = number % load->groups;
-        make_topic(worker, subscriber->group, scenario->pattern == PATTERN_FAN_IN ? "+" : NULL, filter, filter_size);
+        make_topic(worker, subscriber->group, is_behind_wildcard(scenario) ? "+" : NULL, filter, filter_size);
+        if (scenario->pattern == PATTERN_SHARED)
+            share(filter, filter_size);
         subscriber->trackers =
             calloc(members(scenario->publishers, subscriber->group, load->groups), sizeof(struct tracker));
         subscriber->client = (struct client){.context = &worker->context,
                                              .filter = filter,
+                                             .extra_first = extra_before(worker, number),
+                                             .extra = extra_before(worker, number + 1) - extra_before(worker, number),
                                              .qos = scenario->qos,
                                              .number = scenario->publishers + number};
         if (subscriber->trackers == NULL)
@@ -245,6 +286,8 @@ static void message(struct client *client, const struct mqtt_publish *publish)
         worker_count_up(&worker->repeated, 1);
     if (verdict == TRACKER_LATE)
         worker_count_up(&worker->overtaken, 1);
+    if (run->scenario->pattern == PATTERN_SHARED)
+        advance = verdict != TRACKER_TWICE; /* a gap here is what went to the others */
     worker_count_up(&run->resolved[(size_t)worker->index * run->scenario->publishers + stamp.publisher], advance);
     if (run->worker_count == 1)
         wake(load, &load->publishers[stamp.publisher]);
@@ -290,6 +333,16 @@ static uint64_t due_time(const struct worker *worker, const struct publisher *pu
     return worker->run->load_start + (uint64_t)(turns * load->interval);
 }
 
+/* Publishers go through the topics together: message by message each takes the next but as many as there are of them.
+ */
+static void write_topic_number(const struct worker *worker, const struct publisher *publisher, uint8_t *digits)
+{
+    uint64_t turn = publisher->sent * worker->run->scenario->publishers + publisher->number;
+    uint32_t number = (uint32_t)(turn % worker->run->options->topics);
+    for (int i = TOPIC_DIGITS - 1; i >= 0; i--, number /= 10)
+        digits[i] = (uint8_t)('0' + number % 10);
+}
+
 /* Writes `n` messages into the send stream. */
 static void publish(struct worker *worker, struct publisher *publisher, uint64_t n)
 {
@@ -304,6 +357,8 @@ static void publish(struct worker *worker, struct publisher *publisher, uint64_t
         if (open_loop)
             stamp.due = due_time(worker, publisher, publisher->sent);
         memcpy(dst + publisher->stamp_at, &stamp, sizeof(stamp));
+        if (publisher->number_at > 0)
+            write_topic_number(worker, publisher, dst + publisher->number_at);
         if (publisher->packet_id_at > 0) {
             uint32_t id = (uint32_t)(publisher->sent % UINT16_MAX) + 1;
             dst[publisher->packet_id_at] = (uint8_t)(id >> 8);

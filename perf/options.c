@@ -22,6 +22,7 @@ static const char help[] =
     "  p2p[-N]       N publishers, N subscribers, a topic for each pair             (50)\n"
     "  fanin[-N]     N publishers with a topic each -> 1 subscriber with a wildcard (100)\n"
     "  fanout[-N]    1 publisher -> N subscribers                                   (100)\n"
+    "  shared[-N]    100 publishers -> N subscribers that share a subscription      (5)\n"
     "  qos1[-N]      p2p with QoS 1                                                 (50)\n"
     "  qos2[-N]      p2p with QoS 2                                                 (50)\n"
     "  big[-SIZE]    10 publishers, 10 subscribers, payload of SIZE bytes           (4k)\n"
@@ -43,6 +44,8 @@ static const char help[] =
     "  -s, --size BYTES        payload, 16 at least (64)\n"
     "  -q, --qos 0|1|2         (0)\n"
     "  -t, --topic TOPIC       %i in it becomes the number of the topic (pollux-perf/PID/%i)\n"
+    "  --topics N              fanin, shared: publishers go through N topics in turn (one each)\n"
+    "  --subscriptions N       N more in the broker, of the subscribers together, that match nothing (0)\n"
     "  -i, --id PREFIX         client identifiers: PREFIX and a number (perf-PID-)\n"
     "  -r, --rate N            open loop: N messages a second, of all publishers together\n"
     "  -I, --interval MS       open loop: a message every MS milliseconds from each publisher\n"
@@ -99,6 +102,7 @@ static const struct {
     {"p2p", PATTERN_P2P, CLIENTS, 50, 50, 64, 0, 0},
     {"fanin", PATTERN_FAN_IN, PUBLISHERS, 100, 1, 64, 0, 0},
     {"fanout", PATTERN_FAN_OUT, SUBSCRIBERS, 1, 100, 64, 0, 0},
+    {"shared", PATTERN_SHARED, SUBSCRIBERS, 100, 5, 64, 0, 0},
     {"qos1", PATTERN_P2P, CLIENTS, 50, 50, 64, 1, 0},
     {"qos2", PATTERN_P2P, CLIENTS, 50, 50, 64, 2, 0},
     {"big", PATTERN_P2P, SIZE, 10, 10, 4096, 0, 0},
@@ -298,6 +302,8 @@ enum {
     JSON,
     QUIET,
     DPDK,
+    TOPICS,
+    SUBSCRIPTIONS,
     ADDRESS,
     GATEWAY,
     MTU,
@@ -327,6 +333,8 @@ static const struct option long_options[] = {
     {"duration", required_argument, NULL, 'd'},
     {"warm-up", required_argument, NULL, WARM_UP},
     {"p99-below", required_argument, NULL, P99_BELOW},
+    {"topics", required_argument, NULL, TOPICS},
+    {"subscriptions", required_argument, NULL, SUBSCRIPTIONS},
     {"dpdk", required_argument, NULL, DPDK},
     {"address", required_argument, NULL, ADDRESS},
     {"gateway", required_argument, NULL, GATEWAY},
@@ -436,6 +444,12 @@ static void parse_option(struct options *options, struct overrides *overrides, i
         break;
     case KEEP_ALIVE:
         options->keep_alive = (uint16_t)parse_count(optarg, 1000);
+        break;
+    case TOPICS:
+        options->topics = parse_count(optarg, 1000);
+        break;
+    case SUBSCRIPTIONS:
+        options->subscriptions = parse_count(optarg, 1000);
         break;
     case BROKER_PID:
         parse_pids(&options->broker, optarg);

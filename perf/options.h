@@ -19,6 +19,7 @@ enum pattern {
     PATTERN_P2P,     /* publishers and subscribers in groups, each with a topic of its own */
     PATTERN_FAN_IN,  /* every publisher a topic of its own, the subscribers have them all by a wildcard */
     PATTERN_FAN_OUT, /* one topic for all */
+    PATTERN_SHARED,  /* as fan-in, but the subscribers share one subscription: each message goes to one of them */
     PATTERN_CONNECT, /* connect, disconnect, again */
     PATTERN_IDLE,    /* connect and stay */
 };
@@ -61,9 +62,11 @@ struct options {
     const char *password;
     uint16_t keep_alive; /* seconds */
     uint32_t threads;
-    double duration;  /* seconds, warm-up not included */
-    double warmup;    /* seconds */
-    double p99_below; /* us; 0: no search for the highest rate */
+    uint32_t topics;        /* FAN_IN, SHARED: publishers go through this many topics in turn; 0: one each */
+    uint32_t subscriptions; /* of the run beside those that get messages: they match nothing */
+    double duration;        /* seconds, warm-up not included */
+    double warmup;          /* seconds */
+    double p99_below;       /* us; 0: no search for the highest rate */
     bool json;
     bool quiet;
     struct process_list broker;

@@ -7,6 +7,7 @@ measure      the figure that is compared (default delivered_per_s)
 goal         what it is to reach on the two-CPU machine over vhost
 connections  how many at most, where it is more than a few thousand
 links        the links it can run on (default all)
+points       a sweep: the scenario is run with each of these words in place of {} in `options`
 """
 
 import configparser
@@ -22,7 +23,7 @@ BUFFER = 2400  # bytes of a packet buffer with all that belongs to it
 
 
 class Scenario:
-    def __init__(self, name):
+    def __init__(self, name, point=None):
         path = FOLDER / f"{name}.conf"
         if not path.is_file():
             raise Trouble(f"there is no scenario '{name}': perf/bench --list names them")
@@ -30,10 +31,11 @@ class Scenario:
         file.read(path)
         section = file["scenario"]
         text = [line[1:].strip() for line in path.read_text().splitlines() if line.startswith("#")]
-        self.name = name
+        self.name = name if point is None else f"{name}@{point}"
+        self.points = section.get("points", "").split() if point is None else []
         self.about = " ".join(text)
         self.load = section["load"].split()
-        self.options = section.get("options", "").split()
+        self.options = section.get("options", "").format(point).split()
         self.is_echo = section.get("program", "mqtt") == "echo"
         self.measure = section.get("measure", "delivered_per_s")
         self.less_is_better = self.measure in LESS_IS_BETTER
@@ -51,6 +53,12 @@ class Scenario:
     def sources(self):
         """How many addresses the clients come from."""
         return -(-self.connections // 28000)
+
+
+def load(name):
+    """The scenario of this name, or those that its sweep is made of."""
+    scenario = Scenario(name)
+    return [Scenario(name, point) for point in scenario.points] or [scenario]
 
 
 def names():

@@ -41,6 +41,7 @@ tcp:
   send-buffer: 4MiB
 mqtt:
   max-sessions: {connections}
+  max-subscriptions: 1000000
   max-queued-messages: 1000000
   max-queued-bytes: 1GiB
 """

@@ -36,11 +36,16 @@ class Scenarios(unittest.TestCase):
         for name in scenarios.DEFAULT:
             scenarios.Scenario(name)
 
+    def test_a_sweep_is_one_scenario_for_each_point(self):
+        found = scenarios.load("topics-1-to-1m")
+        self.assertEqual(found[-1].name, "topics-1-to-1m@1m")
+        self.assertEqual(found[-1].options, ["--topics", "1m"])
+
     def test_pollux_perf_knows_every_load(self):
         for name in scenarios.names():
             scenario = scenarios.Scenario(name)
             kind = scenario.load[0].partition("-")[0]
-            known = {"p2p", "fanin", "fanout", "qos1", "qos2", "big", "devices", "rtt", "connect", "idle"}
+            known = {"p2p", "fanin", "fanout", "qos1", "qos2", "big", "devices", "shared", "rtt", "connect", "idle"}
             self.assertIn(kind, {"echo", "connect", "bulk"} if scenario.is_echo else known, name)
 
 
