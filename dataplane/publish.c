@@ -108,8 +108,8 @@ static void packet_offer(const struct client *client, const struct mqtt_header *
 /* Stores and routes; what the publisher is told. */
 /* REQ MQTT-5 [MQTT-3.3.1-8]: without the flag nothing is stored, removed or replaced [test: messages/retained] */
 /* REQ MQTT-3.1.1 [MQTT-3.3.1-12]: without the flag nothing is stored, removed or replaced [test: messages/retained] */
-static enum route_result publication_accept(struct worker *worker, struct client *client,
-                                            struct publication *publication)
+static enum route_result publication_check(struct worker *worker, struct client *client,
+                                           const struct publication *publication, const struct topic_route **route)
 {
     worker->counters.messages_in++;
     client->session->messages_in++;
@@ -117,10 +117,7 @@ static enum route_result publication_accept(struct worker *worker, struct client
         worker->counters.dropped_reserved++;
         return ROUTE_RESERVED;
     }
-    if (publication->retain) {
-        retained_store(worker, publication);
-    }
-    return route_publication(worker, publication);
+    return route_lookup(worker, publication, route);
 }
 
 /* REQ MQTT-5 [MQTT-3.3.4-1]: answered as the QoS asks [test: messages/publish_and_receive] */
@@ -129,8 +126,8 @@ static enum route_result publication_accept(struct worker *worker, struct client
 /* REQ MQTT-3.1.1 [MQTT-3.3.4-1]: answered as the QoS asks [test: messages/publish_and_receive] */
 /* REQ MQTT-3.1.1 [MQTT-4.3.2-2]: PUBACK with the identifier at QoS 1 [test: wire/all_in_one_segment] */
 /* REQ MQTT-3.1.1 [MQTT-4.3.3-2]: PUBREC, PUBCOMP, no message twice [test: wire/qos2_duplicate_is_one_message] */
-static enum packet_result publish_acknowledge(struct worker *worker, struct client *client,
-                                              const struct mqtt_publish *publish, enum route_result routed)
+static void publish_acknowledge(struct worker *worker, struct client *client, const struct mqtt_publish *publish,
+                                enum route_result routed)
 {
     const uint8_t reason = client->version == MQTT_V5 && routed == ROUTE_UNMATCHED ? MQTT_REASON_NO_MATCHING_SUBSCRIBERS
                                                                                    : MQTT_REASON_SUCCESS;
@@ -139,7 +136,21 @@ static enum packet_result publish_acknowledge(struct worker *worker, struct clie
     } else if (publish->qos == 2) {
         client_send_ack(worker, client, MQTT_PUBREC, publish->packet_id, reason);
     }
-    return PACKET_DONE;
+}
+
+/*
+ * The acknowledgement goes first, both leave in the same iteration: a publisher that subscribes to its own topic may
+ * get half of a large message now, and nothing can be sent between the halves.
+ */
+static void publication_accept(struct worker *worker, struct client *client, const struct mqtt_publish *publish,
+                               struct publication *publication, enum route_result routed,
+                               const struct topic_route *route)
+{
+    publish_acknowledge(worker, client, publish, routed);
+    if (publication->retain) {
+        retained_store(worker, publication);
+    }
+    route_deliver(worker, publication, route);
 }
 
 /*
@@ -152,7 +163,8 @@ static enum packet_result publish_refuse(struct worker *worker, struct client *c
                                          const struct mqtt_publish *publish)
 {
     if (client->version != MQTT_V5) {
-        return publish_acknowledge(worker, client, publish, ROUTE_MATCHED);
+        publish_acknowledge(worker, client, publish, ROUTE_MATCHED);
+        return PACKET_DONE;
     }
     if (publish->qos == 2) {
         packet_ids_remove(&client->session->received, publish->packet_id);
@@ -179,7 +191,11 @@ static enum packet_result publish_route(struct worker *worker, struct client *cl
         return client_wait(worker, client);
     }
     packet_offer(client, header, body, publish, &publication);
-    const enum route_result routed = publication_accept(worker, client, &publication);
+    const struct topic_route *route;
+    const enum route_result routed = publication_check(worker, client, &publication, &route);
+    if (routed == ROUTE_MATCHED || routed == ROUTE_UNMATCHED) {
+        publication_accept(worker, client, publish, &publication, routed, route);
+    }
     publication_release(&publication, worker->memory);
     mem_free(worker->memory, (void *)(uintptr_t)publication.properties.data);
     if (routed == ROUTE_RESERVED) {
@@ -188,7 +204,7 @@ static enum packet_result publish_route(struct worker *worker, struct client *cl
     if (routed == ROUTE_REFUSED) {
         return client_violation(worker, client, &worker->counters.violated_topic_limit, MQTT_REASON_TOPIC_NAME_INVALID);
     }
-    return publish_acknowledge(worker, client, publish, routed);
+    return PACKET_DONE;
 }
 
 /* QoS 2, method B of section 4.3.3: routed when it is first seen; its identifier is kept until PUBREL. */

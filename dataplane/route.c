@@ -287,13 +287,24 @@ static const struct topic_route *route_find(struct worker *worker, const struct 
 /* REQ MQTT-5 [MQTT-4.7.3-4]: topics are compared as they are [test: conformance/dollar_topics] */
 /* REQ MQTT-3.1.1 [MQTT-4.5.0-1]: goes to all sessions that match [test: messages/publish_and_receive] */
 /* REQ MQTT-3.1.1 [MQTT-4.6.0-6]: every topic is ordered [test: wire/all_in_one_segment] */
-enum route_result route_publication(struct worker *worker, struct publication *publication)
+static bool route_is_empty(const struct topic_route *route)
+{
+    return route->workers == 0 && route->filter_count == 0 && route->share_count == 0;
+}
+
+enum route_result route_lookup(struct worker *worker, const struct publication *publication,
+                               const struct topic_route **route)
 {
     enum topic_status status;
-    const struct topic_route *route = route_find(worker, publication, &status);
-    if (route == NULL) {
+    *route = route_find(worker, publication, &status);
+    if (*route == NULL) {
         return ROUTE_REFUSED;
     }
+    return route_is_empty(*route) ? ROUTE_UNMATCHED : ROUTE_MATCHED;
+}
+
+void route_deliver(struct worker *worker, struct publication *publication, const struct topic_route *route)
+{
     route_local(worker, publication, route);
     if (route->share_count > 0) {
         route_shares(worker, publication, route);
@@ -301,20 +312,21 @@ enum route_result route_publication(struct worker *worker, struct publication *p
     if (worker->count > 1) {
         route_remote(worker, publication, route->workers);
     }
-    if (route->workers == 0 && route->filter_count == 0 && route->share_count == 0) {
+    if (route_is_empty(route)) {
         worker->counters.messages_unmatched++;
-        return ROUTE_UNMATCHED;
     }
-    return ROUTE_MATCHED;
 }
 
 void route_own(struct worker *worker, struct publication *publication)
 {
+    const struct topic_route *route;
     if (publication->retain) {
         retained_store(worker, publication);
     }
-    if (route_publication(worker, publication) == ROUTE_REFUSED) {
+    if (route_lookup(worker, publication, &route) == ROUTE_REFUSED) {
         worker->counters.dropped_no_memory++;
+    } else {
+        route_deliver(worker, publication, route);
     }
 }
 

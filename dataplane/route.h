@@ -14,6 +14,7 @@
 
 struct worker;
 struct session;
+struct topic_route;
 
 /* One session that a routed message matches through more than one filter: what its subscriptions say together. */
 struct route_match {
@@ -40,8 +41,15 @@ static inline bool route_is_reserved(struct mqtt_span topic)
     return topic.length >= 5 && topic.data[0] == '$' && memcmp(topic.data, "$SYS/", 5) == 0;
 }
 
-/* A client's message, after route_has_room. */
-enum route_result route_publication(struct worker *worker, struct publication *publication);
+/*
+ * Where a client's message goes, without sending it there: so much its publisher can be told first. `*route` is set for
+ * the first two results and good until the next lookup.
+ */
+enum route_result route_lookup(struct worker *worker, const struct publication *publication,
+                               const struct topic_route **route);
+
+/* Sends it there; after route_has_room. */
+void route_deliver(struct worker *worker, struct publication *publication, const struct topic_route *route);
 
 /* A message of the router's own (a will): waits for room in mailboxes by itself. Also stores it if it is retained. */
 void route_own(struct worker *worker, struct publication *publication);

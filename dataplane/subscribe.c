@@ -243,24 +243,54 @@ static void retained_request_all(struct worker *worker, const struct session *se
     }
 }
 
+/* The subscriber, or NULL if it has gone. */
+static struct client *pending_client(struct worker *worker, const struct subscribe_pending *pending)
+{
+    struct tcp_connection *tcp = tcp_connection_find(worker->net, pending->connection);
+    struct client *client = tcp == NULL ? NULL : tcp_user(tcp);
+    return client != NULL && client->state == CLIENT_CONNECTED ? client : NULL;
+}
+
+static bool pending_is_live(const struct worker *worker, const struct subscribe_pending *pending)
+{
+    return worker->to_housekeeper == NULL || mailbox_was_handled(worker->to_housekeeper, pending->position);
+}
+
+/* Half of a large PUBLISH is on its way to the client, and it takes the room that the SUBACK was promised. */
+static bool pending_has_to_wait(const struct client *client, const struct subscribe_pending *pending)
+{
+    return client->stream != NULL || tcp_send_room(client->tcp) < pending->count + SUBACK_ROOM;
+}
+
+static void pending_finish(struct worker *worker, struct client *client, struct subscribe_pending *pending)
+{
+    struct session *session = client->session;
+    client->answers_owed -= pending->count + SUBACK_ROOM;
+    suback_send(worker, client, pending);
+    if (client->session == session) {
+        retained_request_all(worker, session, pending);
+    }
+}
+
 void subscribe_progress(struct worker *worker)
 {
-    while (worker->pending_first != NULL &&
-           (worker->to_housekeeper == NULL ||
-            mailbox_was_handled(worker->to_housekeeper, worker->pending_first->position))) {
-        struct subscribe_pending *pending = worker->pending_first;
-        struct tcp_connection *tcp = tcp_connection_find(worker->net, pending->connection);
-        struct client *client = tcp == NULL ? NULL : tcp_user(tcp);
-        worker->pending_first = pending->next;
-        if (client != NULL && client->state == CLIENT_CONNECTED) {
-            struct session *session = client->session;
-            client->answers_owed -= pending->count + SUBACK_ROOM;
-            suback_send(worker, client, pending);
-            if (client->session == session) {
-                retained_request_all(worker, session, pending);
-            }
+    struct subscribe_pending **link = &worker->pending_first, *last = NULL;
+    while (*link != NULL && pending_is_live(worker, *link)) {
+        struct subscribe_pending *pending = *link;
+        struct client *client = pending_client(worker, pending);
+        if (client != NULL && pending_has_to_wait(client, pending)) {
+            last = pending;
+            link = &pending->next;
+            continue;
+        }
+        *link = pending->next;
+        if (client != NULL) {
+            pending_finish(worker, client, pending);
         }
         mem_free(worker->memory, pending);
+    }
+    if (*link == NULL) {
+        worker->pending_last = last;
     }
 }
 
