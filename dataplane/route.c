@@ -236,6 +236,17 @@ static uint32_t share_worker(struct worker *worker, uint64_t workers)
     return worker->share_last;
 }
 
+/* One worker: all members are its own, and no other table says so. */
+static void groups_deliver(struct worker *worker, struct publication *publication, const struct topic_route *route)
+{
+    for (uint32_t i = 0; i < route->group_count; i++) {
+        const struct topic_share_filter *filter = topic_entry_payload(route->groups[i]);
+        for (struct topic_group *group = filter->groups; group != NULL; group = group->next) {
+            group_deliver(worker, publication, group);
+        }
+    }
+}
+
 /* ---- To other workers ------------------------------------------------------------------------------------------- */
 
 static void mail_publication(struct worker *worker, struct publication *publication, uint32_t other,
@@ -289,7 +300,7 @@ static const struct topic_route *route_find(struct worker *worker, const struct 
 /* REQ MQTT-3.1.1 [MQTT-4.6.0-6]: every topic is ordered [test: wire/all_in_one_segment] */
 static bool route_is_empty(const struct topic_route *route)
 {
-    return route->workers == 0 && route->filter_count == 0 && route->share_count == 0;
+    return route->workers == 0 && route->filter_count == 0 && route->group_count == 0 && route->share_count == 0;
 }
 
 enum route_result route_lookup(struct worker *worker, const struct publication *publication,
@@ -306,10 +317,10 @@ enum route_result route_lookup(struct worker *worker, const struct publication *
 void route_deliver(struct worker *worker, struct publication *publication, const struct topic_route *route)
 {
     route_local(worker, publication, route);
-    if (route->share_count > 0) {
+    if (worker->count == 1) {
+        groups_deliver(worker, publication, route);
+    } else {
         route_shares(worker, publication, route);
-    }
-    if (worker->count > 1) {
         route_remote(worker, publication, route->workers);
     }
     if (route_is_empty(route)) {
