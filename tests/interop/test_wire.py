@@ -276,3 +276,51 @@ def half_a_packet_and_away(router):
         connection.send(data[:cut])
         connection.socket.close()
     witness.check()
+
+
+@test(version=versions)
+def many_filters_one_answer(router, version):
+    """SUBSCRIBE and UNSUBSCRIBE of several filters: one answer, its identifier, and a code for each in order."""
+    p = b"\0" if version == 5 else b""
+    connection = connected(router, "client", version)
+    filters = b"".join(text(router.topic(name)) + bytes([qos]) for name, qos in (("a", 2), ("b/+", 0), ("c/#", 1)))
+    connection.send(packet(0x82, b"\x12\x34" + p + filters))
+    equal(connection.packet(), (0x90, b"\x12\x34" + p + b"\x02\x00\x01"), "SUBACK")
+    filters = b"".join(text(router.topic(name)) for name in ("c/#", "never", "a"))
+    connection.send(packet(0xA2, b"\x43\x21" + p + filters))
+    equal(connection.packet(), (0xB0, b"\x43\x21" + p + (b"\x00\x11\x00" if version == 5 else b"")), "UNSUBACK")
+    connection.send(packet(0xA2, b"\0\x07" + p + text(router.topic("never"))))
+    equal(connection.packet(), (0xB0, b"\0\x07" + p + (b"\x11" if version == 5 else b"")), "UNSUBACK of nothing")
+
+
+@test(version=versions)
+def identifiers_are_free_again(router, version):
+    """After PUBACK and PUBCOMP the same identifier is a new message; DUP is not passed on; answers bear the identifier."""
+    p = b"\0" if version == 5 else b""
+    subscriber = connected(router, "subscriber", version)
+    subscriber.send(wire.subscribe(router.topic("a"), 0, version))
+    subscriber.packet()
+    publisher = connected(router, "publisher", version)
+    for number in range(2):
+        data = wire.publish(router.topic("a"), b"one %d" % number, 1, version, 9)
+        publisher.send(bytes([data[0] | 0x08]) + data[1:])
+        first, body = publisher.packet()
+        equal((first, body[:2]), (0x40, b"\0\x09"), "PUBACK")
+        equal(subscriber.packet(), (0x30, text(router.topic("a")) + p + b"one %d" % number), "DUP is 0")
+    for number in range(2):
+        publisher.send(wire.publish(router.topic("a"), b"two %d" % number, 2, version, 9))
+        first, body = publisher.packet()
+        equal((first, body[:2]), (0x50, b"\0\x09"), "PUBREC")
+        publisher.send(packet(0x62, b"\0\x09"))
+        first, body = publisher.packet()
+        equal((first, body[:2]), (0x70, b"\0\x09"), "PUBCOMP")
+        equal(subscriber.packet(), (0x30, text(router.topic("a")) + p + b"two %d" % number), "message")
+
+
+@test()
+def alias_beyond_the_maximum(router):
+    """A topic alias above what CONNACK allowed closes with 0x94."""
+    connection = connected(router, "client", 5)
+    connection.send(packet(0x30, text(router.topic("a")) + b"\x03\x23\xff\xff" + b"x"))
+    found = connection.wait_closed()
+    equal([(first, body[:1]) for first, body in found], [(0xE0, b"\x94")], "DISCONNECT")
