@@ -24,6 +24,7 @@ typedef enum packet_result packet_handler(struct worker *worker, struct client *
                                           const struct mqtt_header *header, const uint8_t *body);
 
 /* REQ MQTT-5 [MQTT-3.12.4-1]: PINGREQ is answered [test: wire/ping] */
+/* REQ MQTT-3.1.1 [MQTT-3.12.4-1]: PINGREQ is answered [test: wire/ping] */
 static enum packet_result ping_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
                                       const uint8_t *body)
 {
@@ -309,6 +310,7 @@ bool client_can_answer(struct worker *worker, struct client *client, uint32_t le
 
 /* ---- Sending ---------------------------------------------------------------------------------------------------- */
 
+/* REQ MQTT-3.1.1 [MQTT-4.8.0-2]: what can not be answered whole ends the connection [test: none yet] */
 void client_send(struct worker *worker, struct client *client, const uint8_t *packet, size_t length)
 {
     /* REQ MQTT-5 [MQTT-3.1.2-24]: no packet above Maximum Packet Size [test: conformance/maximum_packet_size] */
@@ -332,6 +334,11 @@ void client_send(struct worker *worker, struct client *client, const uint8_t *pa
     tcp_abort(client->tcp);
 }
 
+/* REQ MQTT-5 [MQTT-3.1.2-29]: acknowledgements have no properties [test: conformance/reason_strings] */
+/* REQ MQTT-5 [MQTT-3.4.2-2], [MQTT-3.4.2-3]: PUBACK has no properties [test: none yet] */
+/* REQ MQTT-5 [MQTT-3.5.2-2], [MQTT-3.5.2-3]: PUBREC has no properties [test: none yet] */
+/* REQ MQTT-5 [MQTT-3.6.2-2], [MQTT-3.6.2-3]: PUBREL has no properties [test: none yet] */
+/* REQ MQTT-5 [MQTT-3.7.2-2], [MQTT-3.7.2-3]: PUBCOMP has no properties [test: none yet] */
 void client_send_ack(struct worker *worker, struct client *client, enum mqtt_type type, uint16_t packet_id,
                      uint8_t reason)
 {
@@ -382,6 +389,7 @@ enum packet_result client_drop(struct worker *worker, struct client *client)
  *
  * A client too slow to take it, or one that takes no packet of even three bytes, is closed without it.
  */
+/* REQ MQTT-5 [MQTT-3.14.2-4]: the router sends no user properties of its own [test: none yet] */
 static void disconnect_send(struct worker *worker, struct client *client, uint8_t reason, const char *text)
 {
     uint8_t packet[DISCONNECT_ROOM];
@@ -428,6 +436,7 @@ enum packet_result client_disconnect(struct worker *worker, struct client *clien
 }
 
 /* REQ MQTT-5 [MQTT-4.13.1-1]: a malformed packet or protocol error closes [test: wire/malformed_packet] */
+/* REQ MQTT-3.1.1 [MQTT-4.8.0-1]: a violation closes the connection [test: wire/malformed_packet] */
 enum packet_result client_malformed(struct worker *worker, struct client *client, enum mqtt_error error)
 {
     worker->codec_errors[error]++;
@@ -492,6 +501,10 @@ struct client *client_create(struct worker *worker, struct tcp_connection *tcp, 
     return client;
 }
 
+/* REQ MQTT-5 [MQTT-4.2.0-1]: TCP [test: wire/byte_by_byte] */
+/* REQ MQTT-3.1.1 [MQTT-7.1.1-1]: TCP [test: wire/byte_by_byte] */
+/* REQ MQTT-3.1.1 [MQTT-7.0.0-1]: the router opens no connections to other servers [test: none yet] */
+/* REQ MQTT-3.1.1 [MQTT-7.0.0-2]: what other libraries speak is enough [test: mosquitto_clients/publish_and_receive] */
 void client_accepted(void *worker, struct tcp_connection *tcp, void *listener)
 {
     client_create(worker, tcp, listener);

@@ -55,6 +55,8 @@ static enum packet_result refuse(struct worker *worker, struct client *client, u
 /* REQ MQTT-5 [MQTT-4.13.2-1]: a CONNACK with 0x80 or above closes [test: conformance/connect_refusals] */
 /* REQ MQTT-3.1.1 [MQTT-3.1.3-9]: a refused client id gets return code 2, then the end [test: wire/empty_client_id] */
 /* REQ MQTT-3.1.1 [MQTT-3.2.2-5]: a CONNACK that refuses is followed by the end [test: conformance/connect_refusals] */
+/* REQ MQTT-5 [MQTT-3.1.3-8]: refused by its code, then closed [test: conformance/connect_refusals] */
+/* REQ MQTT-3.1.1 [MQTT-3.1.4-1], [MQTT-3.2.2-6]: closed without a CONNACK [test: conformance/password_alone] */
 static enum packet_result refuse_malformed(struct worker *worker, struct client *client, uint8_t version,
                                            enum mqtt_error error)
 {
@@ -72,6 +74,7 @@ static enum packet_result refuse_malformed(struct worker *worker, struct client 
 
 /* What an MQTT 5.0 client has to know of the router, beyond the defaults of section 3.2.2.3. */
 /* REQ MQTT-5 [MQTT-3.2.2-9]: CONNACK says Maximum QoS when it is below 2 [test: limits/not_offered] */
+/* REQ MQTT-5 [MQTT-3.1.2-28], [MQTT-3.2.2-20]: neither response information nor user properties [test: none yet] */
 static void connack_limits(const struct worker *worker, struct mqtt_properties *properties)
 {
     const struct shm_mqtt_config *config = &worker->config->mqtt;
@@ -159,6 +162,7 @@ static void take_over(struct worker *worker, struct session *session, bool clean
 /* REQ MQTT-5 [MQTT-3.1.2-7]: the will is stored with the session [test: wire/keepalive_runs_out] */
 /* REQ MQTT-5 [MQTT-3.1.2-12]: the will's QoS is what CONNECT said [test: conformance/will_properties] */
 /* REQ MQTT-5 [MQTT-3.1.3-10]: user properties of a will keep their order [test: conformance/will_properties] */
+/* REQ MQTT-3.1.1 [MQTT-3.1.2-12]: a session without a will publishes none [test: none yet] */
 static bool will_set(struct worker *worker, struct session *session, const struct mqtt_connect *connect)
 {
     session->will = (struct will){0};
@@ -298,6 +302,7 @@ static void attach(struct worker *worker, struct client *client, struct session 
 /* REQ MQTT-3.1.1 [MQTT-3.2.2-1]: with clean session there is no session present [test: sessions/clean_start_forgets] */
 /* REQ MQTT-3.1.1 [MQTT-3.2.2-2]: session present if stored [test: wire/unacknowledged_message_comes_again] */
 /* REQ MQTT-3.1.1 [MQTT-3.2.2-3]: no session present when none was stored [test: sessions/clean_start_forgets] */
+/* REQ MQTT-3.1.1 [MQTT-3.1.3-2]: the client id finds the session [test: sessions/offline_queue] */
 static enum packet_result session_open(struct worker *worker, struct client *client, const struct mqtt_connect *connect,
                                        struct mqtt_span client_id)
 {

@@ -403,6 +403,7 @@ static enum sent send_acknowledged(struct worker *worker, struct session *sessio
     return sent;
 }
 
+/* REQ MQTT-3.1.1 [MQTT-4.3.1-1]: without DUP [test: wire/identifiers_are_free_again] */
 static enum sent send_once(struct worker *worker, struct session *session, struct publication *publication,
                            const struct delivery *delivery)
 {

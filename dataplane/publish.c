@@ -24,6 +24,7 @@ enum { ACK_ROOM = 64 }; /* bytes that one acknowledgement takes at most, with so
 /* Remembers or looks up a topic alias [MQTT-3.3.2-12]. False: the client broke the rules, or memory is out. */
 /* REQ MQTT-5 [MQTT-3.3.2-12]: aliases up to the maximum are taken [test: version5/topic_alias] */
 /* REQ MQTT-5 [MQTT-3.3.2-7]: they end with the connection [test: conformance/aliases_out] */
+/* REQ MQTT-5 [MQTT-3.2.2-17], [MQTT-3.3.2-9]: a client that does is closed [test: wire/alias_beyond_the_maximum] */
 static bool alias_resolve(struct worker *worker, struct client *client, struct mqtt_publish *publish)
 {
     const uint16_t alias = publish->properties.topic_alias;
@@ -55,6 +56,7 @@ static bool alias_resolve(struct worker *worker, struct client *client, struct m
 }
 
 /* NULL, or the counter of what this client may not do; `reason` goes into the DISCONNECT. */
+/* REQ MQTT-5 [MQTT-3.2.2-11], [MQTT-3.2.2-14]: a client that does it is closed [test: none yet] */
 static uint64_t *publish_violation(struct worker *worker, const struct client *client,
                                    const struct mqtt_publish *publish, uint8_t *reason)
 {
@@ -126,6 +128,10 @@ static enum route_result publication_check(struct worker *worker, struct client 
 /* REQ MQTT-3.1.1 [MQTT-3.3.4-1]: answered as the QoS asks [test: messages/publish_and_receive] */
 /* REQ MQTT-3.1.1 [MQTT-4.3.2-2]: PUBACK with the identifier at QoS 1 [test: wire/all_in_one_segment] */
 /* REQ MQTT-3.1.1 [MQTT-4.3.3-2]: PUBREC, PUBCOMP, no message twice [test: wire/qos2_duplicate_is_one_message] */
+/* REQ MQTT-5 [MQTT-2.2.1-5]: with the identifier of the PUBLISH [test: wire/identifiers_are_free_again] */
+/* REQ MQTT-3.1.1 [MQTT-2.3.1-6]: with the identifier of the PUBLISH [test: wire/identifiers_are_free_again] */
+/* REQ MQTT-5 [MQTT-4.6.0-2], [MQTT-4.6.0-3]: at once, so in order [test: wire/all_in_one_segment] */
+/* REQ MQTT-3.1.1 [MQTT-4.6.0-2], [MQTT-4.6.0-3]: at once, so in order [test: wire/all_in_one_segment] */
 static void publish_acknowledge(struct worker *worker, struct client *client, const struct mqtt_publish *publish,
                                 enum route_result routed)
 {
@@ -159,6 +165,7 @@ static void publication_accept(struct worker *worker, struct client *client, con
  *
  * REQ MQTT-5 [MQTT-4.3.3-9]: after a PUBREC that refuses, the identifier is free [test: conformance/sys_is_the_routers]
  */
+/* REQ MQTT-3.1.1 [MQTT-3.3.5-2]: acknowledged as usual [test: none yet] */
 static enum packet_result publish_refuse(struct worker *worker, struct client *client,
                                          const struct mqtt_publish *publish)
 {
@@ -323,6 +330,8 @@ static void outgoing_release(struct worker *worker, struct session *session, str
 /* REQ MQTT-5 [MQTT-4.3.3-5]: PUBREL is unacknowledged until PUBCOMP [test: conformance/qos2_resumes_where_it_was] */
 /* REQ MQTT-5 [MQTT-3.3.4-10]: a full window holds back PUBLISH alone [test: conformance/refused_message_is_done] */
 /* REQ MQTT-5 [MQTT-4.9.0-3]: others are handled whatever the window [test: conformance/refused_message_is_done] */
+/* REQ MQTT-5 [MQTT-4.6.0-4]: at once, so in order; clients do the same [test: conformance/qos2_resumes_where_it_was] */
+/* REQ MQTT-3.1.1 [MQTT-4.6.0-4]: at once, so in order [test: conformance/qos2_resumes_where_it_was] */
 enum packet_result pubrec_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
                                  const uint8_t *body)
 {

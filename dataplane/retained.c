@@ -34,6 +34,8 @@ static void home_clear(struct worker *worker, struct mqtt_span topic)
     }
 }
 
+/* REQ MQTT-3.1.1 [MQTT-3.1.2-7]: kept beside the sessions [test: sessions/retained_will] */
+/* REQ MQTT-3.1.1 [MQTT-3.3.1-7]: at QoS 0 as well [test: messages/retained] */
 static void home_set(struct worker *worker, struct publication *publication)
 {
     void *old = NULL;

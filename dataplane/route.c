@@ -50,6 +50,7 @@ static bool member_retain(const struct topic_member *member, const struct public
     return publication->retain && (topic_member_options(member) & TOPIC_OPTION_RETAIN_AS_PUBLISHED) != 0;
 }
 
+/* REQ MQTT-5 [MQTT-3.3.4-5]: a share's copy has its own identifier [test: none yet] */
 static void member_deliver(struct worker *worker, struct publication *publication, const struct topic_member *member)
 {
     uint32_t identifier = 0;
@@ -188,6 +189,8 @@ static void filters_deliver_merged(struct worker *worker, struct publication *pu
     matches_deliver(worker, publication);
 }
 
+/* REQ MQTT-3.1.1 [MQTT-3.3.2-3]: what matches, as it came [test: messages/wildcards] */
+/* REQ MQTT-3.1.1 [MQTT-4.6.0-5]: every topic is ordered [test: messages/order_kept_per_topic] */
 static void route_local(struct worker *worker, struct publication *publication, const struct topic_route *route)
 {
     if (route->filter_count == 1) {
@@ -200,6 +203,7 @@ static void route_local(struct worker *worker, struct publication *publication, 
 /* ---- Shared subscriptions --------------------------------------------------------------------------------------- */
 
 /* Round robin over the members of this worker; one that is offline is passed over while another is there. */
+/* REQ MQTT-5 [MQTT-4.8.2-4], [MQTT-4.8.2-5]: from here on it belongs to that session [test: none yet] */
 static void group_deliver(struct worker *worker, struct publication *publication, struct topic_group *group)
 {
     const struct topic_member *members = topic_members_array(&group->members);

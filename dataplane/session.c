@@ -218,6 +218,8 @@ void session_clear(struct worker *worker, struct session *session)
     packet_ids_free(&session->received, worker->memory);
 }
 
+/* REQ MQTT-5 [MQTT-4.1.0-1]: only without a client [test: sessions/keepalive_keeps] */
+/* REQ MQTT-3.1.1 [MQTT-4.1.0-2]: only without a client [test: sessions/keepalive_keeps] */
 void session_end(struct worker *worker, struct session *session)
 {
     timer_cancel(&worker->wheel, &session->timer);

@@ -66,6 +66,7 @@ static uint8_t subscription_options(const struct worker *worker, const struct mq
                      subscription->retain_handling << 4);
 }
 
+/* REQ MQTT-3.1.1 [MQTT-3.8.3-2]: refused by 0x80 where the operator wants none [test: none yet] */
 static uint8_t filter_refusal(const struct shm_mqtt_config *config, struct mqtt_span filter)
 {
     struct mqtt_span group, rest;
@@ -197,6 +198,9 @@ enum packet_result subscribe_handle(struct worker *worker, struct client *client
     return PACKET_DONE;
 }
 
+/* REQ MQTT-5 [MQTT-2.2.1-6]: with the identifier of the SUBSCRIBE [test: wire/many_filters_one_answer] */
+/* REQ MQTT-3.1.1 [MQTT-2.3.1-7]: with the identifier of the SUBSCRIBE [test: wire/many_filters_one_answer] */
+/* REQ MQTT-5 [MQTT-3.9.2-1], [MQTT-3.9.2-2]: SUBACK has no properties [test: none yet] */
 static void suback_send(struct worker *worker, struct client *client, struct subscribe_pending *pending)
 {
     if (client->version != MQTT_V5) {
@@ -331,6 +335,7 @@ static uint8_t unsubscribe_one(struct worker *worker, struct session *session, s
 /* REQ MQTT-3.1.1 [MQTT-3.10.4-4]: UNSUBSCRIBE is answered by UNSUBACK [test: messages/unsubscribe_ends_delivery] */
 /* REQ MQTT-3.1.1 [MQTT-3.10.4-5]: with its packet identifier, always [test: messages/unsubscribe_ends_delivery] */
 /* REQ MQTT-3.1.1 [MQTT-3.10.4-6]: many filters are like many packets [test: messages/unsubscribe_ends_delivery] */
+/* REQ MQTT-5 [MQTT-3.11.2-1], [MQTT-3.11.2-2]: UNSUBACK has no properties [test: none yet] */
 enum packet_result unsubscribe_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
                                       const uint8_t *body)
 {

@@ -49,6 +49,7 @@ static enum mqtt_error read_protocol(struct wire_reader *reader, struct mqtt_con
 /* REQ MQTT-3.1.1 [MQTT-3.1.2-14]: will QoS is 0, 1 or 2 [test: malformed/every_case] */
 /* REQ MQTT-3.1.1 [MQTT-3.1.2-15]: no will retain without a will [test: malformed/every_case] */
 /* REQ MQTT-3.1.1 [MQTT-3.1.2-22]: no password without a user name [test: malformed/every_case] */
+/* REQ MQTT-3.1.1 [MQTT-3.1.2-11]: no will QoS, no will retain without a will [test: malformed/every_case] */
 static enum mqtt_error flags_check(uint8_t version, uint8_t flags)
 {
     if (flags & FLAG_RESERVED)
@@ -84,6 +85,7 @@ static enum mqtt_error read_flags(struct wire_reader *reader, struct mqtt_connec
  * MQTT 3.1 wants at least one character whatever the flag says. It also wants at most 23, which no server holds to,
  * because clients never did.
  */
+/* REQ MQTT-3.1.1 [MQTT-3.1.3-7]: a client that does not is refused [test: wire/empty_client_id] */
 static enum mqtt_error client_id_check(const struct mqtt_connect *connect)
 {
     if (connect->client_id.length > 0 || connect->version == MQTT_V5)
@@ -101,6 +103,8 @@ static enum mqtt_error will_topic_check(struct mqtt_span topic)
     return error == MQTT_ERROR_TOPIC_WILDCARD ? MQTT_ERROR_WILL_TOPIC_WILDCARD : error;
 }
 
+/* REQ MQTT-5 [MQTT-3.1.2-9]: all three are read with the flag [test: packets/connect] */
+/* REQ MQTT-3.1.1 [MQTT-3.1.2-9]: topic and message are read with the flag [test: packets/connect] */
 static enum mqtt_error read_will(struct wire_reader *reader, struct mqtt_connect *connect)
 {
     WIRE_TRY(wire_read_properties(reader, connect->version, MQTT_WILL, &connect->will_properties));
@@ -115,6 +119,11 @@ static enum mqtt_error read_will(struct wire_reader *reader, struct mqtt_connect
 /* REQ MQTT-5 [MQTT-3.1.3-12]: the user name is UTF-8 [test: malformed/every_case] */
 /* REQ MQTT-5 [MQTT-3.1.2-17]: with its flag, the user name is there [test: packets/connect] */
 /* REQ MQTT-5 [MQTT-3.1.2-19]: with its flag, the password is there [test: packets/connect] */
+/* REQ MQTT-5 [MQTT-3.1.2-16], [MQTT-3.1.2-18]: unannounced bytes are too many [test: malformed/every_case] */
+/* REQ MQTT-3.1.1 [MQTT-3.1.2-18], [MQTT-3.1.2-20]: unannounced bytes are too many [test: malformed/every_case] */
+/* REQ MQTT-3.1.1 [MQTT-3.1.2-19], [MQTT-3.1.2-21]: with its flag each is read [test: packets/connect] */
+/* REQ MQTT-3.1.1 [MQTT-3.1.3-1], [MQTT-3.1.3-3]: in this order, the client id first [test: packets/connect] */
+/* REQ MQTT-3.1.1 [MQTT-3.1.3-4], [MQTT-3.1.3-11]: strings are UTF-8 [test: malformed/every_case] */
 static enum mqtt_error read_payload(struct wire_reader *reader, struct mqtt_connect *connect)
 {
     WIRE_TRY(wire_read_string(reader, &connect->client_id));

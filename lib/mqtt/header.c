@@ -20,6 +20,10 @@ static enum mqtt_error publish_flags_check(uint8_t flags)
 /* REQ MQTT-5 [MQTT-3.15.1-1]: the flags of AUTH are 0000 [test: header/reserved_flags] */
 /* REQ MQTT-3.1.1 [MQTT-2.2.2-1]: reserved flags have the value listed [test: header/reserved_flags] */
 /* REQ MQTT-3.1.1 [MQTT-2.2.2-2]: invalid flags close the connection [test: header/reserved_flags] */
+/* REQ MQTT-3.1.1 [MQTT-3.6.1-1]: the flags of PUBREL are 0010 [test: header/reserved_flags] */
+/* REQ MQTT-3.1.1 [MQTT-3.8.1-1]: the flags of SUBSCRIBE are 0010 [test: header/reserved_flags] */
+/* REQ MQTT-3.1.1 [MQTT-3.10.1-1]: the flags of UNSUBSCRIBE are 0010 [test: header/reserved_flags] */
+/* REQ MQTT-3.1.1 [MQTT-3.14.1-1]: the flags of DISCONNECT are 0000 [test: header/reserved_flags] */
 static enum mqtt_error flags_check(uint8_t type, uint8_t flags)
 {
     switch (type) {
@@ -38,6 +42,7 @@ static enum mqtt_error flags_check(uint8_t type, uint8_t flags)
     }
 }
 
+/* REQ MQTT-5 [MQTT-3.2.2-15]: a client that exceeds it is closed [test: header/maximum_packet_size] */
 enum mqtt_error mqtt_header_decode_long(const uint8_t *bytes, size_t n, uint32_t max_packet_size,
                                         struct mqtt_header *header)
 {

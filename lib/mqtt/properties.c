@@ -39,6 +39,7 @@ static enum mqtt_error read_boolean(struct wire_reader *reader, uint8_t *value)
 }
 
 /* Reads one value into its field. The repeatable ones keep their first number here, and no field for a pair. */
+/* REQ MQTT-5 [MQTT-3.3.2-19]: the content type is read as a UTF-8 string [test: malformed/every_case] */
 static enum mqtt_error read_value(struct wire_reader *reader, unsigned identifier, bool repeated,
                                   struct mqtt_properties *properties)
 {

@@ -20,6 +20,7 @@ bool mqtt_topic_has_wildcard(struct mqtt_span filter)
 /* REQ MQTT-3.1.1 [MQTT-3.3.2-2]: the topic name of a PUBLISH has no wildcard [test: topics/names] */
 /* REQ MQTT-3.1.1 [MQTT-4.7.1-1]: wildcards are not used within a topic name [test: topics/names] */
 /* REQ MQTT-3.1.1 [MQTT-4.7.3-1]: topic names are at least one character long [test: topics/names] */
+/* REQ MQTT-3.1.1 [MQTT-4.7.3-2]: strings with U+0000 do not get here [test: primitives/utf8] */
 enum mqtt_error mqtt_topic_name_check(struct mqtt_span name)
 {
     if (name.length == 0)
