@@ -531,7 +531,7 @@ static bool match_wildcards(const struct topic_index *index, struct topic_name *
     return complete;
 }
 
-/* REQ MQTT-3.1.1 [MQTT-4.7.2-1]: as for MQTT 5.0, see match_wildcards() [test: topic/match_table, conformance/dollar_topics] */
+/* REQ MQTT-3.1.1 [MQTT-4.7.2-1]: as for MQTT 5.0, in match_wildcards() [test: topic/match_table] */
 /* REQ MQTT-3.1.1 [MQTT-4.7.3-4]: bytes are compared with bytes [test: topic/match_table] */
 bool topic_index_match(const struct topic_index *index, struct topic_name *name, struct topic_matches *matches)
 {
