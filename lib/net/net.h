@@ -111,6 +111,7 @@ struct net_config {
     uint32_t send_buffer;           /* [256 KiB] bytes queued and unacknowledged, per connection */
     uint32_t receive_buffer;        /* [256 KiB] bytes offered as receive window, per connection */
     uint32_t challenge_acks;        /* [1,000] per second and stack, RFC 5961 section 7 */
+    uint32_t echo_replies;          /* [1,000] ICMP and ICMPv6, per second and stack */
     uint64_t delayed_ack_us;        /* [5 ms] */
     uint64_t rto_min_us;            /* [200 ms] */
     uint64_t keepalive_idle_us;     /* [2 h] 0: no keepalive */

@@ -35,6 +35,7 @@ void net_config_defaults(struct net_config *config)
         .send_buffer = 256 * 1024,
         .receive_buffer = 256 * 1024,
         .challenge_acks = 1000,
+        .echo_replies = 1000,
         .delayed_ack_us = 5 * 1000,
         .rto_min_us = 200 * 1000,
         .keepalive_idle_us = UINT64_C(7200) * 1000 * 1000,
@@ -191,6 +192,7 @@ struct net_stack *net_stack_create(const struct net_config *config, uint64_t now
     stack->flows.mask = flow_slot_count(config) - 1;
     stack->neighbour_mask = neighbour_bucket_count(config->max_neighbours) - 1;
     stack->challenge_left = config->challenge_acks;
+    stack->echo_left = config->echo_replies;
     stack->rto_min_ticks = (uint32_t)(config->rto_min_us >> TIMER_TICK_SHIFT);
     stack->receive_scale = scale_for(config->receive_buffer);
     stack->ip4_identifier = (uint16_t)config->seed[0];

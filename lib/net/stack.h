@@ -162,6 +162,8 @@ struct net_stack {
     uint32_t neighbours_incomplete;
     uint32_t listener_count;
     uint32_t challenge_left; /* RFC 5961 section 7 */
+    uint32_t echo_left;      /* RFC 4443 section 2.4 (f) */
+    uint32_t echo_tick;
     uint32_t challenge_tick; /* when the budget was last filled */
     uint64_t port_counter;   /* RFC 6056 */
     uint64_t cookies_until;  /* ACKs may be cookies until then; 0: none was sent lately */

@@ -92,10 +92,22 @@ struct tcp_connection *connection_create(struct net_stack *stack, const struct n
 }
 
 /* REQ RFC7323 2.2-1: both sides must have scaled [test: net_script/zero_window, net_script/syn_window_not_scaled] */
+/* REQ RFC9293 MUST-16: the smaller of both, options deducted [test: net_script/no_mss_option] */
+uint32_t tcp_path_mss(const struct tcp_connection *c, uint32_t mss)
+{
+    const uint32_t room = c->path_mtu - headers_length(&c->flow), buffer = buffer_room(c->stack);
+
+    if (mss > room)
+        mss = room;
+    if (c->flags & TCP_FLAG_TIMESTAMPS)
+        mss -= TCP_TIMESTAMP_BYTES;
+    return mss < buffer ? mss : buffer;
+}
+
 void connection_negotiate(struct tcp_connection *c, uint16_t peer_mss, bool scaled, uint8_t scale, bool timestamps,
                           bool sack)
 {
-    uint32_t mss = peer_mss, room = c->path_mtu - headers_length(&c->flow), buffer = buffer_room(c->stack);
+    uint32_t mss = peer_mss;
 
     /* REQ RFC9293 MUST-15: no option means 536 (IPv4) or 1220 (IPv6) [test: net_script/no_mss_option] */
     if (mss == 0)
@@ -103,21 +115,14 @@ void connection_negotiate(struct tcp_connection *c, uint16_t peer_mss, bool scal
     if (mss < TCP_MSS_MINIMUM)
         mss = TCP_MSS_MINIMUM;
     c->peer_mss = (uint16_t)mss;
-    /* REQ RFC9293 MUST-16: the smaller of both, options deducted [test: net_script/no_mss_option] */
-    if (mss > room)
-        mss = room;
     if (timestamps)
-        mss -= TCP_TIMESTAMP_BYTES;
-    if (mss > buffer)
-        mss = buffer;
-    c->send_mss = (uint16_t)mss;
+        c->flags |= TCP_FLAG_TIMESTAMPS;
+    c->send_mss = (uint16_t)tcp_path_mss(c, mss);
     if (scaled) {
         c->flags |= TCP_FLAG_SCALED;
         c->send_scale = scale;
         c->receive_scale = c->stack->receive_scale;
     }
-    if (timestamps)
-        c->flags |= TCP_FLAG_TIMESTAMPS;
     if (sack)
         c->flags |= TCP_FLAG_SACK;
 }

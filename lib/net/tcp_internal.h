@@ -28,6 +28,10 @@ enum {
     TCP_RTO_MAX_US = 60 * 1000 * 1000,
     TCP_MAX_ACK_DELAY_US = 200 * 1000, /* worst delayed ACK of a peer (RFC 8985 section 7.2) */
     TCP_QUICK_ACKS = 8,
+    TCP_PATH_MTU_MINIMUM4 =
+        552, /* no lower, whatever an ICMP message says: small segments are an attack of their own */
+    TCP_PATH_MTU_MINIMUM6 = 1280,
+    TCP_BLACK_HOLE_TIMEOUTS = 2, /* retransmission timeouts in a row before smaller packets are tried */
     TCP_HEADERS_MAX = NET_ETHERNET_MAX + 40 + 60,
     TCP_COALESCE_BYTES = 512, /* payloads up to this are copied together when the application reads slowly */
     TCP_COALESCE_AFTER = 4,   /* mbufs already waiting */
@@ -127,6 +131,8 @@ struct tcp_connection *connection_create(struct net_stack *stack, const struct n
 /* Everything a SYN or SYN-ACK of the peer decides: MSS, scaling, timestamps, SACK. */
 void connection_negotiate(struct tcp_connection *c, uint16_t peer_mss, bool scaled, uint8_t scale, bool timestamps,
                           bool sack);
+/* Payload of a full segment for a peer that offered `mss`, by path MTU and buffers; the timestamp deducted. */
+uint32_t tcp_path_mss(const struct tcp_connection *c, uint32_t mss);
 /* Both SYNs are acknowledged: windows, congestion window, keepalive. */
 void connection_establish(struct tcp_connection *c);
 /* No segment belongs to it any more; `closed` follows in net_deliver(). */
@@ -268,6 +274,19 @@ void tcp_seal_tail(struct tcp_connection *c);
 void tcp_queue_fin(struct tcp_connection *c);
 bool tcp_send_probe(struct tcp_connection *c);
 void segment_free(struct tcp_connection *c, struct tcp_segment *segment);
+
+/* tcp_icmp.c */
+enum tcp_icmp_kind { TCP_ICMP_SOFT, TCP_ICMP_HARD, TCP_ICMP_TOO_BIG };
+struct tcp_icmp {
+    struct net_flow flow; /* of the packet that the error quotes, seen from here */
+    uint32_t sequence;
+    uint32_t mtu; /* of TOO_BIG: what the router names, 0 if it does not */
+    uint32_t quoted_length;
+    enum tcp_icmp_kind kind;
+};
+void tcp_icmp_input(struct net_stack *stack, const struct tcp_icmp *error);
+/* After a retransmission timeout. */
+void tcp_black_hole_check(struct tcp_connection *c);
 
 /* tcp_timer.c */
 uint32_t tcp_rto(const struct tcp_connection *c);

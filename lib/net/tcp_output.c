@@ -247,7 +247,7 @@ bool tcp_retransmit_segment(struct tcp_connection *c, struct tcp_segment *segmen
     return true;
 }
 
-/* Cut an unsent segment after `length` bytes; the rest becomes the next one. False: no memory. */
+/* Cut a segment that waits to be sent after `length` bytes; the rest becomes the next one. False: no memory. */
 bool tcp_segment_split(struct tcp_connection *c, struct tcp_segment *segment, uint16_t length)
 {
     struct rte_mbuf *mbuf = stack_mbuf(c->stack);
@@ -330,12 +330,32 @@ void tcp_queue_fin(struct tcp_connection *c)
 /* REQ RFC6675 5-2: holes before new data [test: net_script/loss_of_a_retransmission] */
 /* REQ RFC6675 5-3: within the window [test: none yet] */
 /* REQ RFC9293 SHLD-16: old data as usual [test: net_script/window_shrunk_holds_new_data] */
+/* The path has become narrower since it was sent: the rest of a lost segment becomes the next lost one. */
+static bool lost_split(struct tcp_connection *c, struct tcp_segment *segment)
+{
+    struct tcp_segment *rest;
+
+    if (!tcp_segment_split(c, segment, c->send_mss))
+        return false;
+    rest = segment->next;
+    rest->flags |= segment->flags & (TCP_SEGMENT_SENT | TCP_SEGMENT_LOST | TCP_SEGMENT_RETRANSMITTED);
+    rest->transmissions = segment->transmissions;
+    rest->sent_at = segment->sent_at;
+    rest->order_next = segment->order_next;
+    rest->order_previous = segment;
+    segment->order_next->order_previous = rest;
+    segment->order_next = rest;
+    return true;
+}
+
 static bool output_lost(struct tcp_connection *c)
 {
     struct tcp_segment *segment;
 
     while ((segment = c->lost) != NULL) {
         uint32_t in_flight = tcp_in_flight(c);
+        if (segment->length > c->send_mss && !lost_split(c, segment))
+            return false;
         if (in_flight > 0 && (in_flight + segment_span(segment) > c->congestion_window || c->send_window == 0))
             return false;
         if (!tcp_retransmit_segment(c, segment))
@@ -411,6 +431,11 @@ static void output_new(struct tcp_connection *c)
         if (span == 0) {
             empty_tail_drop(c);
             return;
+        }
+        if (__builtin_expect(segment->length > c->send_mss, 0)) {
+            if (!tcp_segment_split(c, segment, c->send_mss))
+                return;
+            continue;
         }
         if (in_flight > 0 && in_flight + span > c->congestion_window) {
             c->flags |= TCP_FLAG_CWND_LIMITED;

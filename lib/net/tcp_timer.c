@@ -167,6 +167,7 @@ static void retransmission_timeout(struct tcp_connection *c)
     c->flags |= TCP_FLAG_CWND_LIMITED;
     tcp_mark_all_lost(c);
     back_off(c);
+    tcp_black_hole_check(c);
     tcp_touch_inline(c);
 }
 

@@ -6,6 +6,8 @@
  */
 #include "tests/sim/script.h"
 
+#include <rte_byteorder.h>
+#include <rte_ip.h>
 #include <rte_mbuf.h>
 
 #include <stdio.h>
@@ -1449,6 +1451,181 @@ static void tcp_checksum_is_checked(struct script *s)
     EXPECT_NOTHING(s);
 }
 
+/* ---- ICMP errors and the size of packets. */
+
+static struct script_segment connect_to_peer(struct script *s)
+{
+    struct net_address any = NET_ADDRESS_ANY, peer = s->config.interfaces[0].addresses[0].address;
+    struct script_segment *syn;
+
+    script_listen(s);
+    peer.bytes[15] = 2;
+    s->connection = tcp_connect(s->stack, &any, 0, &peer, 4000, s);
+    script_turn(s);
+    syn = script_next(s);
+    return syn ? *syn : (struct script_segment){0};
+}
+
+/* An ICMP message that quotes a segment of ours with this (relative) sequence number. */
+static void icmp_error(struct script *s, uint8_t type, uint8_t code, uint16_t mtu, uint32_t sequence)
+{
+    uint8_t frame[14 + 20 + 8 + 28] = {2,  0, 0, 0, 0, 1,  2, 0, 0, 0,   0,  2, 8, 0,   0x45, 0, 0,
+                                       56, 0, 0, 0, 0, 64, 1, 0, 0, 198, 18, 0, 9, 198, 18,   0, 1};
+    uint8_t *icmp = frame + 34, *quoted = icmp + 8;
+    uint32_t raw = rte_cpu_to_be_32(s->our_initial + sequence);
+    uint16_t sum;
+
+    icmp[0] = type;
+    icmp[1] = code;
+    icmp[6] = (uint8_t)(mtu >> 8);
+    icmp[7] = (uint8_t)mtu;
+    memcpy(quoted, (const uint8_t[20]){0x45, 0, 5, 220, 0, 0, 0x40, 0, 60, 6, 0, 0, 198, 18, 0, 1, 198, 18, 0, 2}, 20);
+    quoted[20] = (uint8_t)(s->our_port >> 8);
+    quoted[21] = (uint8_t)s->our_port;
+    quoted[22] = 4000 >> 8;
+    quoted[23] = 4000 & 255;
+    memcpy(quoted + 24, &raw, 4);
+    sum = (uint16_t)~rte_raw_cksum(icmp, 36);
+    memcpy(icmp + 2, &sum, 2);
+    sum = (uint16_t)~rte_raw_cksum(frame + 14, 20);
+    memcpy(frame + 24, &sum, 2);
+    script_frame(s, frame, sizeof frame);
+    script_turn(s);
+}
+
+static void icmp_in_syn_sent(struct script *s)
+{
+    connect_to_peer(s);
+    icmp_error(s, 3, 1, 0, 0); /* host unreachable: soft */
+    CHECK(s, !s->closed);
+    icmp_error(s, 3, 3, 0, 1000); /* port unreachable, forged */
+    CHECK(s, !s->closed && script_counter(s, NET_COUNTER_drop_icmp_unmatched) == 1);
+    icmp_error(s, 3, 3, 0, 0);
+    CHECK(s, s->closed && s->reason == TCP_CLOSE_UNREACHABLE);
+}
+
+static void icmp_is_soft(struct script *s)
+{
+    script_establish(s);
+    app_send(s, 100);
+    EXPECT(s, A, 1, 1, 100);
+    for (uint8_t code = 0; code < 4; code++)
+        icmp_error(s, 3, code, 0, 1);
+    icmp_error(s, 11, 0, 0, 1);
+    icmp_error(s, 12, 0, 0, 1);
+    CHECK(s, !s->closed && script_counter(s, NET_COUNTER_icmp_soft_errors) == 6);
+}
+
+static void icmp_forged(struct script *s)
+{
+    script_establish(s);
+    app_send(s, 100);
+    EXPECT(s, A, 1, 1, 100);
+    icmp_error(s, 3, 4, 600, 5000);
+    icmp_error(s, 3, 3, 0, (uint32_t)-5000);
+    CHECK(s, script_counter(s, NET_COUNTER_drop_icmp_unmatched) == 2);
+    CHECK(s, script_counter(s, NET_COUNTER_icmp_path_mtu) == 0);
+    app_send(s, 1000);
+    EXPECT(s, A, 101, 1, 1000);
+}
+
+static void source_quench_ignored(struct script *s)
+{
+    struct tcp_info before, after;
+
+    script_establish(s);
+    app_send(s, 100);
+    tcp_info(s->connection, &before);
+    icmp_error(s, 4, 0, 0, 1);
+    tcp_info(s->connection, &after);
+    CHECK(s, after.congestion_window == before.congestion_window);
+    CHECK(s, script_counter(s, NET_COUNTER_drop_icmp_type) == 1);
+}
+
+static void path_mtu_is_lowered(struct script *s)
+{
+    struct tcp_info before, info;
+
+    s->peer.mss = 1460;
+    peer_with(s, true, false);
+    script_establish(s);
+    app_send(s, 2920);
+    EXPECT(s, A, 1, 1, 1460);
+    EXPECT(s, A, 1461, 1, 1460);
+    tcp_info(s->connection, &before);
+    icmp_error(s, 3, 4, 1000, 1);
+    EXPECT(s, A, 1, 1, 960); /* both again, in pieces that fit */
+    EXPECT(s, A, 961, 1, 500);
+    EXPECT(s, A, 1461, 1, 960);
+    EXPECT(s, A, 2421, 1, 500);
+    tcp_info(s->connection, &info);
+    CHECK(s, info.mss == 960 && info.congestion_window == before.congestion_window && !info.recovering);
+    icmp_error(s, 3, 4, 1400, 1); /* it does not grow */
+    icmp_error(s, 3, 4, 68, 1);   /* nor become silly */
+    tcp_info(s->connection, &info);
+    CHECK(s, info.mss == 512);
+    CHECK(s, script_counter(s, NET_COUNTER_icmp_path_mtu) == 2);
+}
+
+static void path_mtu_unnamed_takes_a_plateau(struct script *s)
+{
+    struct tcp_info info;
+
+    s->peer.mss = 1460;
+    script_establish(s);
+    app_send(s, 1460);
+    EXPECT(s, A, 1, 1, 1460);
+    icmp_error(s, 3, 4, 0, 1);
+    tcp_info(s->connection, &info);
+    CHECK(s, info.mss == 1492 - 40);
+}
+
+/* A tail being written when the path narrows is cut as well. */
+static void path_mtu_narrows_the_tail(struct script *s)
+{
+    static const uint8_t bytes[3000];
+
+    s->peer.mss = 1460;
+    script_establish(s);
+    app_send(s, 10);
+    EXPECT(s, A, 1, 1, 10);
+    tcp_send(s->connection, bytes, 1000);
+    icmp_error(s, 3, 4, 600, 1);
+    tcp_send(s->connection, bytes, 100);
+    script_turn(s);
+    EXPECT(s, A, 11, 1, 560);
+    EXPECT(s, A, 571, 1, 440);
+    EXPECT(s, A, 1011, 1, 100);
+}
+
+static void black_hole_is_found(struct script *s)
+{
+    struct script_segment *out;
+    uint32_t smallest = 1460;
+
+    s->peer.mss = 1460;
+    script_establish(s);
+    app_send(s, 1460);
+    EXPECT(s, A, 1, 1, 1460);
+    script_wait(s, 5000000);
+    while ((out = script_next(s)) != NULL)
+        if (out->length > 2 && out->length < smallest)
+            smallest = out->length;
+    CHECK(s, smallest <= 1240 && script_counter(s, NET_COUNTER_tcp_black_holes) >= 1);
+}
+
+static void echo_rate_is_bounded(struct script *s)
+{
+    s->config.echo_replies = 3;
+    script_listen(s);
+    for (uint16_t i = 0; i < 5; i++)
+        ping(s, 0, 64, false, i);
+    CHECK(s, script_counter(s, NET_COUNTER_icmp_echo_sent) == 3 && script_counter(s, NET_COUNTER_drop_icmp_rate) == 2);
+    script_wait(s, 1100000);
+    ping(s, 0, 64, false, 9);
+    CHECK(s, script_counter(s, NET_COUNTER_icmp_echo_sent) == 4);
+}
+
 #define SCRIPT(name) \
     {                \
 #name, name  \
@@ -1549,6 +1726,15 @@ static const struct {
     SCRIPT(initial_sequence_follows_the_clock),
     SCRIPT(syn_from_and_to_bad_addresses),
     SCRIPT(tcp_checksum_is_checked),
+    SCRIPT(icmp_in_syn_sent),
+    SCRIPT(icmp_is_soft),
+    SCRIPT(icmp_forged),
+    SCRIPT(source_quench_ignored),
+    SCRIPT(path_mtu_is_lowered),
+    SCRIPT(path_mtu_unnamed_takes_a_plateau),
+    SCRIPT(path_mtu_narrows_the_tail),
+    SCRIPT(black_hole_is_found),
+    SCRIPT(echo_rate_is_bounded),
 };
 
 static bool wanted(const char *name, int argc, char **argv)
