@@ -319,6 +319,8 @@ void client_send(struct worker *worker, struct client *client, const uint8_t *pa
         client_doom(worker, client, MQTT_REASON_PACKET_TOO_LARGE);
         return;
     }
+    worker->counters.answers_out++;
+    worker->counters.answer_bytes_out += length;
     if (length <= SMALL_ANSWER) {
         uint8_t *dst = tcp_reserve(client->tcp, (uint32_t)length);
         if (dst != NULL) {

@@ -200,6 +200,7 @@ static enum sent publish_send(struct worker *worker, struct session *session, st
         if (sent == SENT) {
             worker->counters.messages_out++;
             session->messages_out++;
+            session->bytes_out += publication->packet.length;
         }
         return sent;
     }
@@ -208,11 +209,13 @@ static enum sent publish_send(struct worker *worker, struct session *session, st
         worker->counters.dropped_expired++;
         return SENT_NEVER;
     }
+    const uint64_t bytes = worker->counters.bytes_out;
     const enum sent sent = client->aliases_out == NULL ? packet_build(worker, client, publication, own)
                                                        : packet_build_aliased(worker, client, publication, own);
     if (sent == SENT) {
         worker->counters.messages_out++;
         session->messages_out++;
+        session->bytes_out += worker->counters.bytes_out - bytes;
     }
     return sent;
 }

@@ -214,6 +214,9 @@ int worker_create(struct worker *worker, struct dataplane *dataplane, uint32_t i
     if (dataplane->shared != NULL) {
         worker->reader = topic_reader_register(topic_shared_reclaim(dataplane->shared), index);
     }
+    if (index == 0 && worker->config->mqtt.sys_interval_s > 0 && sys_topics_create(worker, error) != 0) {
+        return -1;
+    }
     return listeners_create(worker, error);
 }
 
@@ -225,6 +228,7 @@ void worker_destroy(struct worker *worker)
     if (worker->reader != NULL) {
         topic_reader_unregister(worker->reader);
     }
+    sys_topics_destroy(worker->sys);
     session_table_destroy(worker->sessions);
     directory_destroy(worker->directory);
     if (worker->memory != NULL) {
@@ -398,6 +402,8 @@ int worker_run(void *arg)
     if (worker->reader != NULL) {
         topic_reader_online(worker->reader);
     }
+    worker->now = clock_microseconds(clock, start);
+    sys_topics_start(worker);
     while (!atomic_load_explicit(&worker->dataplane->stop, memory_order_relaxed)) {
         worker->now = clock_microseconds(clock, start);
         const uint32_t work = worker_iterate(worker);

@@ -23,6 +23,7 @@
 #include "dataplane/route.h"
 #include "dataplane/session.h"
 #include "dataplane/subscribe.h"
+#include "dataplane/sys_topics.h"
 #include "lib/mem/mem.h"
 #include "lib/net/net.h"
 #include "lib/stats/histogram.h"
@@ -37,6 +38,7 @@ enum {
     TIMER_KIND_NET = 0, /* NET_TIMER_KINDS of them */
     TIMER_KIND_CLIENT = NET_TIMER_KINDS,
     TIMER_KIND_SESSION,
+    TIMER_KIND_SYS,
 };
 
 /* The counters of counters.def. */
@@ -106,6 +108,7 @@ struct worker {
     struct mailbox *from[SHM_WORKERS_MAX]; /* where it is the receiver */
     struct mailbox *to_housekeeper;        /* NULL with one worker */
     struct exchange exchange;
+    struct sys_topics *sys; /* on worker 0, if mqtt.sys-interval says so */
     struct query_slot query;
 
     void *region_base; /* of `memory` */

@@ -442,3 +442,33 @@ def aliases_out(router):
     subscriber = connected(router, "two", 5, properties=properties((0x22, 2)))
     subscriber.subscribe(router.topic("#"), 0, 5)
     equal(receive(subscriber, "a")[0][0], "a", "aliases end with the connection")
+
+
+@test(timeout=40)
+def sys_topics(router):
+    """Retained figures with the names of Mosquitto, published again when they change."""
+    client = connected(router, "x")
+    client.subscribe("$SYS/broker/#")
+    found = {}
+    while not {"$SYS/broker/load/bytes/sent/15min", "$SYS/broker/clients/maximum"} <= found.keys():
+        message = client.published()
+        found[message.topic] = message.payload.decode()
+    while True:
+        try:
+            message = client.published(4, 0.5)
+        except AssertionError:
+            break
+        found[message.topic] = message.payload.decode()
+    for name in ("version", "uptime", "clients/total", "clients/connected", "clients/disconnected", "clients/expired",
+                 "messages/received", "messages/sent", "publish/messages/received", "publish/messages/sent",
+                 "publish/messages/dropped", "bytes/received", "bytes/sent", "retained messages/count",
+                 "subscriptions/count", "load/messages/received/1min", "load/publish/sent/5min"):
+        expect(f"$SYS/broker/{name}" in found or name == "clients/expired", f"{name} is not among {sorted(found)}")
+    expect(found["$SYS/broker/uptime"].endswith(" seconds"), "uptime")
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        message = client.published(4, 15)
+        if message.topic == "$SYS/broker/uptime":
+            expect(not message.retain, "a new figure comes as a new message")
+            return
+    raise AssertionError("uptime was not published again")
