@@ -196,6 +196,7 @@ static void syn_received(struct net_stack *stack, struct tcp_input *in, const st
 
 /* ---- The third step. */
 
+/* REQ RFC7323 3.2-4: only the third step's echo is looked at [test: none yet] */
 struct tcp_connection *tcp_accept(struct net_stack *stack, const struct tcp_half_open *half, struct tcp_input *in)
 {
     struct tcp_connection *c = connection_create(stack, &half->flow, half->hash, half->interface, half->neighbour);

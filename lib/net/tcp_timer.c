@@ -7,6 +7,7 @@
  */
 #include "lib/net/tcp_internal.h"
 
+/* REQ RFC6298 3-3: ticks of 128 us [test: net_script/first_sample] */
 static bool tick_reached(const struct net_stack *stack, uint32_t deadline)
 {
     return deadline != 0 && (int32_t)(stack->tick - deadline) >= 0;
@@ -130,6 +131,7 @@ static void give_up(struct tcp_connection *c)
 /* REQ RFC9438 4.8: by 0.7 [test: net_script/ssthresh_once] */
 /* REQ RFC6298 5.4: the earliest first [test: net_script/timeout_backs_off] */
 /* REQ RFC6675 5.1-1, 5.1-2: one event for the flight [test: net_script/ssthresh_once] */
+/* REQ RFC8985 7.1: the probe is forgotten [test: none yet] */
 static void retransmission_timeout(struct tcp_connection *c)
 {
     bool same_event = c->recovery == TCP_RECOVERY_LOSS && sequence_before(c->send_unacked, c->recovery_point);
