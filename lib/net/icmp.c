@@ -45,7 +45,7 @@ static uint16_t icmp6_checksum(const struct net_packet *packet)
     return (uint16_t)sum;
 }
 
-/* REQ RFC4443 2.4, RFC1812 4.3.2.8: what is sent for others is bounded [test: net_script/echo_rate_is_bounded] */
+/* REQ RFC4443 2.4-2, 2.4-3: echo replies alone, and those bounded [test: net_script/echo_rate_is_bounded] */
 static bool echo_allowed(struct net_stack *stack)
 {
     if (stack->tick - stack->echo_tick >= 1000000u >> TIMER_TICK_SHIFT) {
@@ -149,9 +149,9 @@ static void echo(struct net_stack *stack, struct net_packet *packet, uint8_t rep
     ip_output(stack, &packet->flow, protocol, 0, (uint32_t)neighbour, mbuf);
 }
 
-/* REQ RFC9293 MUST-55: dropped like all it does not know [test: none yet] */
-/* REQ RFC5927 6.1: dropped like all it does not know [test: none yet] */
-/* REQ RFC1122 3.2.2-2: dropped like all it does not know [test: none yet] */
+/* REQ RFC1122 3.2.2-1: nothing answers an error, and no error is sent [test: none yet] */
+/* REQ RFC5927 6.1: dropped like all it does not know [test: net_script/source_quench_ignored] */
+/* REQ RFC1122 3.2.2-2: dropped like all it does not know [test: net_script/source_quench_ignored] */
 void icmp4_input(struct net_stack *stack, struct net_packet *packet)
 {
     struct rte_mbuf *mbuf = packet->mbuf;

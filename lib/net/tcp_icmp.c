@@ -17,6 +17,7 @@ static uint32_t path_minimum(const struct tcp_connection *c)
     return net_address_is_ip4(&c->flow.remote) ? TCP_PATH_MTU_MINIMUM4 : TCP_PATH_MTU_MINIMUM6;
 }
 
+/* REQ RFC1191 4: of what the router quotes [test: net_script/path_mtu_unnamed_takes_a_plateau] */
 static uint32_t next_plateau(uint32_t mtu)
 {
     unsigned i = 0;
@@ -27,6 +28,8 @@ static uint32_t next_plateau(uint32_t mtu)
 }
 
 /* What is in flight in packets that are now too large is sent again in smaller ones; that is no sign of congestion. */
+/* REQ RFC1191 6.4: again at once [test: net_script/path_mtu_is_lowered] */
+/* REQ RFC8201 5.4: no congestion [test: net_script/path_mtu_is_lowered] */
 static void too_large_lost(struct tcp_connection *c)
 {
     struct tcp_segment *segment;
@@ -42,6 +45,8 @@ static void too_large_lost(struct tcp_connection *c)
     tcp_touch_inline(c);
 }
 
+/* REQ RFC1191 3-3, 3-4: 552 bytes at least, and it never grows [test: net_script/path_mtu_is_lowered] */
+/* REQ RFC8201 4-3, 4-4: it never grows [test: net_script/path_mtu_is_lowered] */
 static bool path_mtu_lower(struct tcp_connection *c, uint32_t mtu)
 {
     if (mtu < path_minimum(c))
@@ -54,6 +59,7 @@ static bool path_mtu_lower(struct tcp_connection *c, uint32_t mtu)
     return true;
 }
 
+/* REQ RFC8899 3-1, 3-2: by repeated timeouts, down to 1280 and below [test: net_script/black_hole_is_found] */
 void tcp_black_hole_check(struct tcp_connection *c)
 {
     const struct tcp_segment *head = c->send_head;
@@ -68,6 +74,9 @@ void tcp_black_hole_check(struct tcp_connection *c)
         COUNT(c->stack, tcp_black_holes);
 }
 
+/* REQ RFC8201 4-1: the named size [test: none yet] */
+/* REQ RFC5927 5.2: once open no error ends a connection [test: net_script/icmp_is_soft] */
+/* REQ RFC8899 4.6: what is quoted must be in flight [test: net_script/icmp_forged] */
 static void connection_error(struct tcp_connection *c, const struct tcp_icmp *error)
 {
     struct net_stack *stack = c->stack;
@@ -77,7 +86,7 @@ static void connection_error(struct tcp_connection *c, const struct tcp_icmp *er
         return;
     }
     COUNT(stack, icmp_errors_received);
-    /* REQ RFC1191 3, RFC8201 4: the named size, or the next plateau [test: net_script/path_mtu_is_lowered] */
+    /* REQ RFC1191 3-2: the named size, or the next plateau [test: net_script/path_mtu_is_lowered] */
     if (error->kind == TCP_ICMP_TOO_BIG) {
         if (c->state >= TCP_STATE_ESTABLISHED &&
             path_mtu_lower(c, error->mtu ? error->mtu : next_plateau(error->quoted_length)))
@@ -95,6 +104,9 @@ static void connection_error(struct tcp_connection *c, const struct tcp_icmp *er
 }
 
 /* REQ RFC5927 4.1: the quoted sequence number must be in flight [test: net_script/icmp_forged] */
+/* REQ RFC9293 MUST-54: by the flow that is quoted [test: net_script/icmp_in_syn_sent] */
+/* REQ RFC1122 3.2.2-3: by the flow that is quoted [test: net_script/icmp_in_syn_sent] */
+/* REQ RFC8201 4-5: others are dropped [test: net_script/icmp_forged] */
 void tcp_icmp_input(struct net_stack *stack, const struct tcp_icmp *error)
 {
     const uint32_t reference = tcp_flow_find(stack, &error->flow, hash_flow(stack->config.seed, &error->flow));
