@@ -76,6 +76,12 @@ struct net_route_config {
 
 enum net_congestion { NET_CONGESTION_CUBIC, NET_CONGESTION_NEWRENO };
 
+enum net_ecn {
+    NET_ECN_ACCEPT, /* when the peer asks for it */
+    NET_ECN_NEVER,
+    NET_ECN_ASK, /* in active opens too */
+};
+
 enum net_syn_cookies {
     NET_SYN_COOKIES_AUTO,  /* from the moment the backlog is full */
     NET_SYN_COOKIES_NEVER, /* a full backlog drops SYNs */
@@ -124,6 +130,7 @@ struct net_config {
     unsigned syn_ack_retries;       /* [5] passive open */
     enum net_congestion congestion;
     enum net_syn_cookies syn_cookies;
+    enum net_ecn ecn; /* [accept] RFC 3168 */
 
     /*
      * Steering. `rss_key` is the Toeplitz key that the port (or the software steering) uses. `flow_owner` says which

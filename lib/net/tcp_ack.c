@@ -564,6 +564,23 @@ static void probe_check(struct tcp_connection *c, const struct acknowledgement *
     c->flags &= ~(uint32_t)(TCP_FLAG_PROBED | TCP_FLAG_PROBE_RESENT);
 }
 
+/*
+ * RFC 3168 section 6.1.2: the peer saw a mark. The window is reduced as for a loss, once per window of data:
+ * recovery_point is where the last reduction ends, stale when it lies outside of what is in flight.
+ */
+static void ecn_echoed(struct tcp_connection *c)
+{
+    const uint32_t outstanding = c->send_next - c->send_unacked, point = c->recovery_point - c->send_unacked;
+
+    if (c->recovery != TCP_RECOVERY_NONE || (point != 0 && point <= outstanding))
+        return;
+    COUNT(c->stack, tcp_ecn_reductions);
+    c->slow_start_threshold = congestion_of(c)->reduce(c);
+    c->congestion_window = c->slow_start_threshold;
+    c->recovery_point = c->send_next;
+    c->flags |= TCP_FLAG_ECN_REDUCED;
+}
+
 static void loss_and_recovery(struct tcp_connection *c, struct acknowledgement *work)
 {
     undo_check(c, work);
@@ -599,6 +616,8 @@ void tcp_acknowledge(struct tcp_connection *c, const struct tcp_input *in)
         probe_check(c, &work);
     }
     window_update(c, in);
+    if (outstanding && (in->flags & RTE_TCP_ECE_FLAG) && (c->flags & TCP_FLAG_ECN))
+        ecn_echoed(c);
     if (outstanding)
         loss_and_recovery(c, &work);
     if (c->send_next == c->send_unacked && outstanding) {

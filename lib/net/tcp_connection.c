@@ -132,7 +132,7 @@ void connection_establish(struct tcp_connection *c)
     uint32_t window = c->stack->config.receive_buffer;
 
     c->receive_edge = c->receive_next + (window < 65535 ? window : 65535);
-    c->send_end = c->send_next;
+    c->send_end = c->recovery_point = c->send_next;
     c->congestion_window = congestion_initial_window(c);
     c->quick_acks = TCP_QUICK_ACKS;
     c->probes = c->backoff = 0;

@@ -13,7 +13,7 @@ enum {
     COOKIE_PERIOD_SHIFT = 26, /* 2^26 us: about 67 s */
     COOKIE_AGES = 2,
     COOKIE_HOLD_US = 2 * (1 << COOKIE_PERIOD_SHIFT),
-    TIMESTAMP_BITS = 6, /* 4 of scale, SACK, spare */
+    TIMESTAMP_BITS = 6, /* 4 of scale, SACK, ECN */
     SCALE_NONE = 15,
 };
 
@@ -68,11 +68,13 @@ uint32_t tcp_cookie_make(struct net_stack *stack, const struct net_flow *flow, s
 
     stack->cookies_until = stack->now + COOKIE_HOLD_US;
     if (half->flags & HALF_OPEN_TIMESTAMPS) {
-        bits = (half->flags & HALF_OPEN_SCALED ? half->scale : SCALE_NONE) | (half->flags & HALF_OPEN_SACK ? 16u : 0);
+        bits = (half->flags & HALF_OPEN_SCALED ? half->scale : SCALE_NONE) | (half->flags & HALF_OPEN_SACK ? 16u : 0) |
+               (half->flags & HALF_OPEN_ECN ? 32u : 0);
         /* Round down, so that no timestamp is from the future: later ones are larger. */
         *timestamp = ((*timestamp >> TIMESTAMP_BITS) - 1) << TIMESTAMP_BITS | bits;
     } else {
-        half->flags &= (uint8_t) ~(HALF_OPEN_SCALED | HALF_OPEN_SACK); /* there is no place to remember them */
+        half->flags &=
+            (uint8_t) ~(HALF_OPEN_SCALED | HALF_OPEN_SACK | HALF_OPEN_ECN); /* there is no place to remember them */
     }
     uint32_t hash = cookie_hash(stack, flow, half->remote_initial, cookie_period(stack), bits);
     return (hash + (half->remote_initial & ~7u)) | mss_index(half->mss);
@@ -111,7 +113,8 @@ bool tcp_cookie_check(struct net_stack *stack, const struct tcp_input *in, struc
         .flags = HALF_OPEN_RESENT, /* no time of sending: no sample */
     };
     if (timestamps)
-        half->flags = (uint8_t)(half->flags | HALF_OPEN_TIMESTAMPS |
-                                ((bits & 15) != SCALE_NONE ? HALF_OPEN_SCALED : 0) | (bits & 16 ? HALF_OPEN_SACK : 0));
+        half->flags =
+            (uint8_t)(half->flags | HALF_OPEN_TIMESTAMPS | ((bits & 15) != SCALE_NONE ? HALF_OPEN_SCALED : 0) |
+                      (bits & 16 ? HALF_OPEN_SACK : 0) | (bits & 32 ? HALF_OPEN_ECN : 0));
     return true;
 }

@@ -121,6 +121,20 @@ static inline void options_write(const struct tcp_connection *c, const struct tc
 
 /* REQ RFC9293 SHLD-13: nothing sent is urgent [test: none yet] */
 /* REQ RFC9293 MUST-45: the flow's address, all along [test: meson/net_sweep] */
+enum { ECN_CAPABLE = 2 /* ECT(0) */ };
+
+/* RFC 3168 section 6.1: echo until the peer says that it has slowed down; say so ourselves with the next new data. */
+static uint8_t ecn_flags(struct tcp_connection *c, const struct tcp_outgoing *out)
+{
+    uint8_t flags = c->flags & TCP_FLAG_ECN_ECHO ? RTE_TCP_ECE_FLAG : 0;
+
+    if (out->congestible && (c->flags & TCP_FLAG_ECN_REDUCED)) {
+        c->flags &= ~(uint32_t)TCP_FLAG_ECN_REDUCED;
+        flags |= RTE_TCP_CWR_FLAG;
+    }
+    return flags;
+}
+
 void tcp_transmit(struct tcp_connection *c, const struct tcp_outgoing *out)
 {
     struct net_stack *stack = c->stack;
@@ -130,7 +144,8 @@ void tcp_transmit(struct tcp_connection *c, const struct tcp_outgoing *out)
     struct rte_tcp_hdr *tcp =
         (struct rte_tcp_hdr *)(headers_prepend(out->mbuf, network_length + header_length) + network_length);
     const struct network network = {&c->flow, stack->interfaces[c->interface].config.offloads,
-                                    (uint16_t)(out->mbuf->pkt_len - network_length), 0};
+                                    (uint16_t)(out->mbuf->pkt_len - network_length),
+                                    (c->flags & TCP_FLAG_ECN) && out->congestible ? ECN_CAPABLE : 0};
 
     tcp->src_port = rte_cpu_to_be_16(c->flow.local_port);
     tcp->dst_port = rte_cpu_to_be_16(c->flow.remote_port);
@@ -138,6 +153,8 @@ void tcp_transmit(struct tcp_connection *c, const struct tcp_outgoing *out)
     tcp->recv_ack = rte_cpu_to_be_32(c->receive_next);
     tcp->data_off = (uint8_t)(header_length << 2);
     tcp->tcp_flags = out->flags;
+    if (c->flags & TCP_FLAG_ECN)
+        tcp->tcp_flags |= ecn_flags(c, out);
     tcp->rx_win = rte_cpu_to_be_16(tcp_receive_window(c));
     tcp->tcp_urp = 0;
     options_write(c, out, (uint8_t *)(tcp + 1));

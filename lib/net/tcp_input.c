@@ -183,10 +183,16 @@ static void syn_sent_input(struct tcp_connection *c, struct tcp_input *in)
     c->timestamp_recent = in->options.timestamp;
     connection_negotiate(c, in->options.mss, in->options.has_scale, in->options.scale, in->options.has_timestamp,
                          in->options.sack_permitted);
+    const uint8_t ecn = in->flags & (RTE_TCP_ECE_FLAG | RTE_TCP_CWR_FLAG);
     if (has_ack) {
+        /* REQ RFC3168 6.1.1: the answer has ECE alone [test: net_script/ecn_is_asked_for_once] */
+        if (ecn == RTE_TCP_ECE_FLAG && c->stack->config.ecn == NET_ECN_ASK && c->probes == 0)
+            c->flags |= TCP_FLAG_ECN;
         syn_sent_established(c, in);
         return;
     }
+    if (ecn == (RTE_TCP_ECE_FLAG | RTE_TCP_CWR_FLAG) && c->stack->config.ecn != NET_ECN_NEVER)
+        c->flags |= TCP_FLAG_ECN;
     /* REQ RFC9293 MUST-10: simultaneous open [test: net_script/simultaneous_open] */
     COUNT(c->stack, tcp_simultaneous_opens);
     c->state = TCP_STATE_SYN_RECEIVED;
@@ -376,6 +382,20 @@ static void timestamp_update(struct tcp_connection *c, const struct tcp_input *i
 
 /* REQ RFC9293 3.10.7.4-2: dropped [test: net_script/segment_without_ack_is_dropped] */
 /* REQ RFC9293 MUST-35: a probe of our closed window is answered [test: net_script/both_windows_zero] */
+/* REQ RFC3168 6.1.3: CE is echoed until CWR arrives [test: net_script/ecn_is_echoed_until_cwr] */
+static void ecn_received(struct tcp_connection *c, const struct tcp_input *in)
+{
+    enum { CONGESTION_EXPERIENCED = 3 };
+
+    if (in->flags & RTE_TCP_CWR_FLAG)
+        c->flags &= ~(uint32_t)TCP_FLAG_ECN_ECHO;
+    if (in->packet->congestion != CONGESTION_EXPERIENCED)
+        return;
+    COUNT(c->stack, tcp_ecn_marks_received);
+    c->flags |= TCP_FLAG_ECN_ECHO | TCP_FLAG_ACK_NOW;
+    tcp_touch_inline(c);
+}
+
 static void synchronized_input(struct tcp_connection *c, struct tcp_input *in)
 {
     tcp_input_options(c->stack, in);
@@ -401,6 +421,8 @@ static void synchronized_input(struct tcp_connection *c, struct tcp_input *in)
     }
     c->received_at = c->stack->tick;
     timestamp_update(c, in);
+    if (c->flags & TCP_FLAG_ECN)
+        ecn_received(c, in);
     if (c->state == TCP_STATE_SYN_RECEIVED && !syn_received_ack(c, in))
         return;
     if (!ack_acceptable(c, in))

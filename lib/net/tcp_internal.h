@@ -243,6 +243,7 @@ struct tcp_outgoing {
     uint16_t gso_size; /* 0: one segment */
     uint8_t flags;
     uint8_t sack_count;
+    bool congestible; /* new data: routers may mark it instead of dropping it, where ECN is in force */
 };
 void tcp_transmit(struct tcp_connection *c, const struct tcp_outgoing *out);
 

@@ -97,7 +97,7 @@ static void syn_ack_send(struct net_stack *stack, const struct tcp_half_open *ha
         .ack = half->remote_initial + 1,
         .window = (uint16_t)(window > 65535 ? 65535 : window), /* never scaled */
         .interface = half->interface,
-        .flags = RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG,
+        .flags = (uint8_t)(RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG | (half->flags & HALF_OPEN_ECN ? RTE_TCP_ECE_FLAG : 0)),
         .options = bytes,
     };
 
@@ -150,6 +150,9 @@ static void half_open_fill(struct net_stack *stack, struct tcp_half_open *half, 
     half->flags =
         (uint8_t)((options->has_scale ? HALF_OPEN_SCALED : 0) | (options->sack_permitted ? HALF_OPEN_SACK : 0) |
                   (options->has_timestamp ? HALF_OPEN_TIMESTAMPS : 0));
+    const uint8_t ecn = in->flags & (RTE_TCP_ECE_FLAG | RTE_TCP_CWR_FLAG);
+    if (ecn == (RTE_TCP_ECE_FLAG | RTE_TCP_CWR_FLAG) && stack->config.ecn != NET_ECN_NEVER)
+        half->flags |= HALF_OPEN_ECN;
     half->retries = 0;
     half->created_at = stack->tick;
     half->sent_at = stack_time(stack);
@@ -211,6 +214,8 @@ struct tcp_connection *tcp_accept(struct net_stack *stack, const struct tcp_half
     c->timestamp_recent = half->timestamp_recent;
     connection_negotiate(c, half->mss, half->flags & HALF_OPEN_SCALED, half->scale, half->flags & HALF_OPEN_TIMESTAMPS,
                          half->flags & HALF_OPEN_SACK);
+    if (half->flags & HALF_OPEN_ECN)
+        c->flags |= TCP_FLAG_ECN;
     if (!(half->flags & HALF_OPEN_RESENT))
         tcp_rtt_sample(c, stack_time(stack) - half->sent_at);
     c->state = TCP_STATE_ESTABLISHED;

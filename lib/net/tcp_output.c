@@ -86,6 +86,14 @@ void tcp_reset_segment(struct net_stack *stack, const struct tcp_input *in)
     tcp_send_bare(stack, &bare);
 }
 
+/* REQ RFC3168 6.1.1.1: a repeated SYN asks no more [test: net_script/ecn_is_asked_for_once] */
+static uint8_t syn_ecn_flags(const struct tcp_connection *c, bool answer)
+{
+    if (answer)
+        return c->flags & TCP_FLAG_ECN ? RTE_TCP_ECE_FLAG : 0;
+    return c->stack->config.ecn == NET_ECN_ASK && c->probes == 0 ? RTE_TCP_ECE_FLAG | RTE_TCP_CWR_FLAG : 0;
+}
+
 /* SYN of an active open; SYN-ACK of a simultaneous one. */
 /* REQ RFC9293 MUST-14: MSS is sent with every SYN [test: net_script/active_open] */
 /* REQ RFC9293 SHLD-5, MAY-3: MSS goes always [test: net_script/active_open] */
@@ -113,7 +121,7 @@ void tcp_send_syn(struct tcp_connection *c)
         /* REQ RFC7323 2.2-2: a SYN's window is not scaled [test: net_script/syn_window_not_scaled] */
         .window = (uint16_t)(window > 65535 ? 65535 : window),
         .interface = c->interface,
-        .flags = (uint8_t)(RTE_TCP_SYN_FLAG | (answer ? RTE_TCP_ACK_FLAG : 0)),
+        .flags = (uint8_t)(RTE_TCP_SYN_FLAG | (answer ? RTE_TCP_ACK_FLAG : 0) | syn_ecn_flags(c, answer)),
         .options = bytes,
     };
 
@@ -163,6 +171,8 @@ static void segment_transmit(struct tcp_connection *c, struct tcp_segment *segme
     mbuf->nb_segs = 1;
     if (__builtin_expect(c->out_of_order != NULL, 0))
         out.sack_count = (uint8_t)tcp_sack_blocks(c, sack, sack_room(c, segment->length));
+    /* REQ RFC3168 6.1.5: what is repeated, and window probes, cannot be marked [test: net_script/ecn_marks_new_data] */
+    out.congestible = !(segment->flags & TCP_SEGMENT_RETRANSMITTED) && c->send_window != 0;
     tcp_transmit(c, &out);
 }
 
@@ -405,8 +415,11 @@ static bool send_chain(struct tcp_connection *c, struct tcp_segment *first, uint
     }
     head->pkt_len = total;
     head->nb_segs = count;
-    struct tcp_outgoing out = {
-        .mbuf = head, .sequence = first->sequence, .flags = segment_flags(last), .gso_size = c->send_mss};
+    struct tcp_outgoing out = {.mbuf = head,
+                               .sequence = first->sequence,
+                               .flags = segment_flags(last),
+                               .gso_size = c->send_mss,
+                               .congestible = true};
     tcp_transmit(c, &out);
     for (segment = first; count > 0; count--) {
         struct tcp_segment *next = segment->next;

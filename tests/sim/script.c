@@ -44,6 +44,7 @@ static void record_tcp(struct script *s, const uint8_t *frame, uint32_t length)
                                    .raw_sequence = rte_be_to_cpu_32(tcp->sent_seq),
                                    .window = rte_be_to_cpu_16(tcp->rx_win),
                                    .length = length - 34 - header,
+                                   .congestion = frame[15] & 3,
                                    .port = rte_be_to_cpu_16(tcp->src_port)};
     if (tcp->tcp_flags & S) {
         s->our_initial = out->raw_sequence;
@@ -182,6 +183,7 @@ void script_send_options(struct script *s, uint8_t flags, uint32_t sequence, uin
     memcpy(frame + 6, peer_mac, 6);
     frame[12] = 0x08;
     ip->version_ihl = 0x45;
+    ip->type_of_service = s->congestion;
     ip->total_length = rte_cpu_to_be_16((uint16_t)(40 + size + length));
     ip->time_to_live = 64;
     ip->next_proto_id = IPPROTO_TCP;

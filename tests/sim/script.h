@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { F = 0x01, S = 0x02, R = 0x04, P = 0x08, A = 0x10, SCRIPT_MSS = 1000, SCRIPT_OUT = 512 };
+enum { F = 0x01, S = 0x02, R = 0x04, P = 0x08, A = 0x10, E = 0x40, C = 0x80, SCRIPT_MSS = 1000, SCRIPT_OUT = 512 };
 
 /* A segment that the stack sent. */
 struct script_segment {
@@ -24,7 +24,8 @@ struct script_segment {
     uint32_t window;   /* as in the header */
     uint32_t length;
     uint32_t raw_sequence;
-    uint16_t port; /* ours */
+    uint16_t port;      /* ours */
+    uint8_t congestion; /* the two ECN bits */
     struct tcp_options options;
 };
 
@@ -44,6 +45,7 @@ struct script {
     struct tcp_options peer;
     uint32_t peer_initial, our_initial;
     uint16_t our_port;
+    uint8_t congestion; /* the two ECN bits of what the peer sends */
     uint32_t timestamp; /* the peer's clock, ms; script_wait() moves it */
     uint32_t timestamp_echo;
     struct script_segment out[SCRIPT_OUT];

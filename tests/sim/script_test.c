@@ -1626,6 +1626,117 @@ static void echo_rate_is_bounded(struct script *s)
     CHECK(s, script_counter(s, NET_COUNTER_icmp_echo_sent) == 4);
 }
 
+/* ---- Explicit congestion notification. */
+
+static void ecn_establish(struct script *s)
+{
+    peer_with(s, true, false);
+    script_listen(s);
+    script_send(s, S | E | C, 0, 0, 65535, 0);
+    EXPECT(s, S | A | E, 0, 1, 0);
+    script_wait(s, 10000);
+    script_send(s, A, 1, 1, 65535, 0);
+    CHECK(s, s->connection != NULL);
+}
+
+static void ecn_marks_new_data(struct script *s)
+{
+    ecn_establish(s);
+    app_send(s, 1000);
+    struct script_segment *out = script_next(s);
+    CHECK(s, out && out->congestion == 2);
+    script_wait(s, 2000000);
+    out = script_next(s);
+    CHECK(s, out && out->sequence == 1 && out->congestion == 0); /* repeated */
+    script_send(s, A | P, 1, 1001, 65535, 10);
+    while ((out = script_next(s)) != NULL)
+        CHECK(s, out->congestion == 0); /* nor are pure ACKs */
+}
+
+static void ecn_reduces_once_per_window(struct script *s)
+{
+    struct tcp_info before, after;
+
+    ecn_establish(s);
+    app_send(s, 9000);
+    for (int i = 0; i < 9; i++)
+        EXPECT(s, A, 1 + 1000 * i, 1, 1000);
+    tcp_info(s->connection, &before);
+    script_send(s, A | E, 1, 1001, 65535, 0);
+    tcp_info(s->connection, &after);
+    CHECK(s, after.congestion_window < before.congestion_window);
+    before = after;
+    script_send(s, A | E, 1, 5001, 65535, 0); /* the same event */
+    tcp_info(s->connection, &after);
+    CHECK(s, after.congestion_window >= before.congestion_window);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_ecn_reductions) == 1);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_retransmits) == 0);
+    app_send(s, 1000);
+    EXPECT(s, A | C, 9001, 1, 1000);
+    app_send(s, 1000);
+    EXPECT(s, A, 10001, 1, 1000);              /* CWR once */
+    script_send(s, A | E, 1, 10001, 65535, 0); /* the next window */
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_ecn_reductions) == 2);
+}
+
+static void ecn_is_echoed_until_cwr(struct script *s)
+{
+    ecn_establish(s);
+    s->congestion = 3;
+    script_send(s, A, 1, 1, 65535, 100);
+    s->congestion = 2;
+    EXPECT(s, A | E, 1, 101, 0);
+    script_send(s, A, 101, 1, 65535, 100);
+    EXPECT(s, A | E, 1, 201, 0);
+    script_send(s, A | C, 201, 1, 65535, 100);
+    EXPECT(s, A, 1, 301, 0);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_ecn_marks_received) == 1);
+}
+
+static void ecn_is_asked_for_once(struct script *s)
+{
+    struct tcp_info info;
+
+    s->config.ecn = NET_ECN_ASK;
+    struct script_segment syn = connect_to_peer(s);
+    CHECK(s, syn.flags == (S | E | C) && syn.congestion == 0);
+    script_wait(s, 1100000);
+    EXPECT(s, S, 0, 0, 0); /* a path that drops such SYNs */
+    script_send(s, S | A, 0, 1, 65535, 0);
+    EXPECT(s, A, 1, 1, 0);
+    tcp_info(s->connection, &info);
+    CHECK(s, !info.ecn);
+}
+
+static void ecn_active(struct script *s)
+{
+    struct tcp_info info;
+
+    s->config.ecn = NET_ECN_ASK;
+    connect_to_peer(s);
+    script_send(s, S | A | E, 0, 1, 65535, 0);
+    EXPECT(s, A, 1, 1, 0);
+    tcp_info(s->connection, &info);
+    CHECK(s, info.ecn);
+}
+
+static void ecn_survives_a_cookie(struct script *s)
+{
+    struct tcp_info info;
+
+    peer_with(s, true, true);
+    s->config.syn_cookies = NET_SYN_COOKIES_ALWAYS;
+    script_listen(s);
+    script_send(s, S | E | C, 0, 0, 65535, 0);
+    EXPECT(s, S | A | E, 0, 1, 0);
+    script_send(s, A, 1, 1, 65535, 0);
+    CHECK(s, s->connection != NULL);
+    if (!s->connection)
+        return;
+    tcp_info(s->connection, &info);
+    CHECK(s, info.ecn && info.sack);
+}
+
 #define SCRIPT(name) \
     {                \
 #name, name  \
@@ -1735,6 +1846,12 @@ static const struct {
     SCRIPT(path_mtu_narrows_the_tail),
     SCRIPT(black_hole_is_found),
     SCRIPT(echo_rate_is_bounded),
+    SCRIPT(ecn_marks_new_data),
+    SCRIPT(ecn_reduces_once_per_window),
+    SCRIPT(ecn_is_echoed_until_cwr),
+    SCRIPT(ecn_is_asked_for_once),
+    SCRIPT(ecn_active),
+    SCRIPT(ecn_survives_a_cookie),
 };
 
 static bool wanted(const char *name, int argc, char **argv)
