@@ -6,6 +6,7 @@ static const char *const hugepages_names[] = {"auto", "on", "off", NULL};
 static const char *const protocol_names[] = {"mqtt", NULL};
 static const char *const congestion_names[] = {"cubic", "newreno", NULL};
 static const char *const cookies_names[] = {"auto", "never", "always", NULL};
+static const char *const shared_names[] = {"round-robin", "sticky", "hash-client", "hash-topic", "least-backlog", NULL};
 static const char *const policy_names[] = {"drop-new", "drop-old", "disconnect", NULL};
 
 static const struct schema_leaf dataplane_leaves[] = {
@@ -202,6 +203,13 @@ static const struct schema_leaf mqtt_leaves[] = {
      .word = "off",
      .word_value = 0,
      .help = "Topic aliases that a client may define."},
+    {.name = "shared-strategy",
+     .type = SCHEMA_ENUM,
+     .names = shared_names,
+     .initial = "round-robin",
+     .help = "Which member of a shared subscription gets a message: round-robin takes turns, sticky stays with one, "
+             "hash-client and hash-topic choose by the publisher or the topic, least-backlog takes the one with the "
+             "fewest messages waiting. Members whose client is connected go first."},
     {.name = "topic-alias-out",
      .type = SCHEMA_NUMBER,
      .initial = "16",

@@ -26,7 +26,7 @@
 enum mail_type {
     MAIL_NONE,
     MAIL_PUBLISH,        /* block: struct message. Route it to the receiver's subscribers */
-    MAIL_SHARED,         /* block: struct message, value: group. Give it to one member of the shared subscription */
+    MAIL_SHARED,         /* block: struct message, value: group, small: worker asked first. For one member of it */
     MAIL_RETAIN,         /* block: struct message. Store it, or clear its topic if the payload is empty */
     MAIL_RETAINED_QUERY, /* block: struct retained_query. Send what matches */
     MAIL_RETAINED_MATCH, /* block: struct message, value: session handle, number and small: how. Deliver it */

@@ -202,21 +202,85 @@ static void route_local(struct worker *worker, struct publication *publication, 
 
 /* ---- Shared subscriptions --------------------------------------------------------------------------------------- */
 
-/* Round robin over the members of this worker; one that is offline is passed over while another is there. */
-/* REQ MQTT-5 [MQTT-4.8.2-4], [MQTT-4.8.2-5]: from here on it belongs to that session [test: none yet] */
-static void group_deliver(struct worker *worker, struct publication *publication, struct topic_group *group)
+/* A number below `count` that stays the same for the same hash. */
+static uint32_t hash_choose(uint64_t hash, uint32_t count)
+{
+    return (uint32_t)(((hash >> 32) * count) >> 32);
+}
+
+/* What the strategies hash-client and hash-topic go by. */
+static uint64_t share_hash(const struct worker *worker, const struct publication *publication)
+{
+    return worker->config->mqtt.shared_strategy == SHM_SHARED_HASH_CLIENT
+               ? publication->publisher * UINT64_C(0x9e3779b97f4a7c15)
+               : topic_hash(&worker->dataplane->seed, publication->topic.data, publication->topic.length);
+}
+
+/* The first connected member at `start` or behind it; `count` if nobody is there. */
+static uint32_t member_connected(const struct topic_member *members, uint32_t count, uint32_t start)
+{
+    uint32_t at = start < count ? start : 0;
+    for (uint32_t tried = 0; tried < count; tried++, at = at + 1 == count ? 0 : at + 1) {
+        if (member_session(&members[at])->client != NULL) {
+            return at;
+        }
+    }
+    return count;
+}
+
+/* The connected member with the fewest messages waiting; the one behind `start` among equals. */
+static uint32_t member_least_backlog(const struct topic_member *members, uint32_t count, uint32_t start)
+{
+    uint32_t best = count, least = UINT32_MAX, at = start < count ? start : 0;
+    for (uint32_t tried = 0; tried < count; tried++, at = at + 1 == count ? 0 : at + 1) {
+        const struct session *session = member_session(&members[at]);
+        const uint32_t backlog = session->queue.count + session->inflight.count;
+        if (session->client != NULL && backlog < least) {
+            best = at;
+            least = backlog;
+        }
+    }
+    return best;
+}
+
+/* The connected member of this worker whose turn it is by the configured strategy; the number of members: nobody. */
+static uint32_t group_choose(struct worker *worker, const struct publication *publication, struct topic_group *group)
 {
     const struct topic_member *members = topic_members_array(&group->members);
     const uint32_t count = group->members.count;
-    uint32_t chosen = (uint32_t)group->cursor;
-    for (uint32_t tried = 0; tried < count; tried++) {
-        chosen = chosen + 1 >= count ? 0 : chosen + 1;
-        if (member_session(&members[chosen])->client != NULL) {
-            break;
-        }
+    const uint32_t last = (uint32_t)group->cursor;
+    switch (worker->config->mqtt.shared_strategy) {
+    case SHM_SHARED_STICKY:
+        return member_connected(members, count, last);
+    case SHM_SHARED_HASH_CLIENT:
+    case SHM_SHARED_HASH_TOPIC:
+        return member_connected(members, count, hash_choose(share_hash(worker, publication), count));
+    case SHM_SHARED_LEAST_BACKLOG:
+        return member_least_backlog(members, count, last + 1);
+    default:
+        return member_connected(members, count, last + 1);
+    }
+}
+
+/* To a member of this worker. False: none of them is connected. */
+/* REQ MQTT-5 [MQTT-4.8.2-4]: from here on it belongs to that session [test: conformance/shared_unacknowledged] */
+/* REQ MQTT-5 [MQTT-4.8.2-5]: and to no other [test: conformance/shared_unacknowledged] */
+static bool group_deliver(struct worker *worker, struct publication *publication, struct topic_group *group)
+{
+    const uint32_t chosen = group_choose(worker, publication, group);
+    if (chosen == group->members.count) {
+        return false;
     }
     group->cursor = chosen;
-    member_deliver(worker, publication, &members[chosen]);
+    member_deliver(worker, publication, &topic_members_array(&group->members)[chosen]);
+    return true;
+}
+
+/* Nobody of the whole group is connected: the message waits for one whose session is here. */
+static void group_deliver_offline(struct worker *worker, struct publication *publication, struct topic_group *group)
+{
+    group->cursor = group->cursor + 1 < group->members.count ? group->cursor + 1 : 0;
+    member_deliver(worker, publication, &topic_members_array(&group->members)[group->cursor]);
 }
 
 static struct topic_group *group_find(const struct topic_route *route, uint64_t id)
@@ -232,12 +296,36 @@ static struct topic_group *group_find(const struct topic_route *route, uint64_t 
     return NULL;
 }
 
-/* Round robin over the workers that have members: the next set bit after the one of the last message. */
-static uint32_t share_worker(struct worker *worker, uint64_t workers)
+/* The next worker that has members, behind `last` and round. */
+static uint32_t share_next(uint64_t workers, uint32_t last)
 {
-    const uint64_t after = workers & ~((UINT64_C(2) << worker->share_last) - 1);
-    worker->share_last = (uint32_t)__builtin_ctzll(after != 0 ? after : workers);
-    return worker->share_last;
+    const uint64_t after = workers & ~((UINT64_C(2) << last) - 1);
+    return (uint32_t)__builtin_ctzll(after != 0 ? after : workers);
+}
+
+/* The worker whose turn it is. With least-backlog the workers take turns: how busy members of another are, none knows.
+ */
+static uint32_t share_worker(struct worker *worker, const struct publication *publication,
+                             const struct topic_share *share)
+{
+    uint8_t *last = &worker->share_last[share->group % WORKER_SHARES];
+    uint64_t workers = share->workers;
+    switch (worker->config->mqtt.shared_strategy) {
+    case SHM_SHARED_STICKY:
+        break;
+    case SHM_SHARED_HASH_CLIENT:
+    case SHM_SHARED_HASH_TOPIC:
+        for (uint32_t skip =
+                 hash_choose(share_hash(worker, publication) << 16, (uint32_t)__builtin_popcountll(workers));
+             skip > 0; skip--) {
+            workers &= workers - 1;
+        }
+        break;
+    default:
+        *last = (uint8_t)share_next(workers, *last);
+        return *last;
+    }
+    return (uint32_t)__builtin_ctzll(workers);
 }
 
 /* One worker: all members are its own, and no other table says so. */
@@ -246,7 +334,9 @@ static void groups_deliver(struct worker *worker, struct publication *publicatio
     for (uint32_t i = 0; i < route->group_count; i++) {
         const struct topic_share_filter *filter = topic_entry_payload(route->groups[i]);
         for (struct topic_group *group = filter->groups; group != NULL; group = group->next) {
-            group_deliver(worker, publication, group);
+            if (!group_deliver(worker, publication, group)) {
+                group_deliver_offline(worker, publication, group);
+            }
         }
     }
 }
@@ -254,10 +344,10 @@ static void groups_deliver(struct worker *worker, struct publication *publicatio
 /* ---- To other workers ------------------------------------------------------------------------------------------- */
 
 static void mail_publication(struct worker *worker, struct publication *publication, uint32_t other,
-                             enum mail_type type, uint64_t value)
+                             enum mail_type type, uint64_t value, uint8_t small)
 {
     struct message *message = publication_keep(publication, worker->memory);
-    const struct mail mail = {.type = type, .value = value, .block = message};
+    const struct mail mail = {.type = type, .small = small, .value = value, .block = message};
     if (message == NULL) {
         worker->counters.dropped_no_memory++;
     } else if (!mailbox_post(worker->to[other], worker->memory, mail)) {
@@ -271,19 +361,42 @@ static void mail_publication(struct worker *worker, struct publication *publicat
 static void route_remote(struct worker *worker, struct publication *publication, uint64_t workers)
 {
     for (uint64_t left = workers & ~(UINT64_C(1) << worker->index); left != 0; left &= left - 1) {
-        mail_publication(worker, publication, (uint32_t)__builtin_ctzll(left), MAIL_PUBLISH, 0);
+        mail_publication(worker, publication, (uint32_t)__builtin_ctzll(left), MAIL_PUBLISH, 0, 0);
+    }
+}
+
+/*
+ * To a member on this worker, the `first` that was asked or one further round. A worker without a connected member
+ * passes the message on; the last one keeps it for a member that is offline.
+ */
+static void share_deliver(struct worker *worker, struct publication *publication, const struct topic_route *route,
+                          const struct topic_share *share, uint32_t first)
+{
+    struct topic_group *group = group_find(route, share->group);
+    if (group != NULL && group_deliver(worker, publication, group)) {
+        return;
+    }
+    const uint32_t next = share_next(share->workers, worker->index);
+    /* Round means past the first; the set may have changed on the way, so being past it is enough. */
+    const uint32_t asked = (worker->index + worker->count - first) % worker->count;
+    const uint32_t ahead = (next + worker->count - first) % worker->count;
+    if (next != worker->index && ahead > asked) {
+        mail_publication(worker, publication, next, MAIL_SHARED, share->group, (uint8_t)first);
+    } else if (group != NULL) {
+        group_deliver_offline(worker, publication, group);
+    } else {
+        worker->counters.dropped_shared_gone++;
     }
 }
 
 static void route_shares(struct worker *worker, struct publication *publication, const struct topic_route *route)
 {
     for (uint32_t i = 0; i < route->share_count; i++) {
-        const uint32_t chosen = share_worker(worker, route->shares[i].workers);
-        struct topic_group *group = chosen == worker->index ? group_find(route, route->shares[i].group) : NULL;
-        if (group != NULL) {
-            group_deliver(worker, publication, group);
-        } else if (chosen != worker->index) {
-            mail_publication(worker, publication, chosen, MAIL_SHARED, route->shares[i].group);
+        const uint32_t chosen = share_worker(worker, publication, &route->shares[i]);
+        if (chosen == worker->index) {
+            share_deliver(worker, publication, route, &route->shares[i], chosen);
+        } else {
+            mail_publication(worker, publication, chosen, MAIL_SHARED, route->shares[i].group, (uint8_t)chosen);
         }
     }
 }
@@ -357,15 +470,16 @@ void route_received(struct worker *worker, struct publication *publication)
     }
 }
 
-void route_received_shared(struct worker *worker, struct publication *publication, uint64_t group_id)
+void route_received_shared(struct worker *worker, struct publication *publication, uint64_t group, uint32_t first)
 {
     enum topic_status status;
     const struct topic_route *route = route_find(worker, publication, &status);
-    struct topic_group *group = route == NULL ? NULL : group_find(route, group_id);
     worker->counters.messages_from_workers++;
-    if (group != NULL) {
-        group_deliver(worker, publication, group);
-    } else {
-        worker->counters.dropped_shared_gone++;
+    for (uint32_t i = 0; route != NULL && i < route->share_count; i++) {
+        if (route->shares[i].group == group) {
+            share_deliver(worker, publication, route, &route->shares[i], first);
+            return;
+        }
     }
+    worker->counters.dropped_shared_gone++;
 }

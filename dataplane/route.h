@@ -57,7 +57,10 @@ void route_own(struct worker *worker, struct publication *publication);
 /* A message that another worker sent here: to this worker's subscribers only. */
 void route_received(struct worker *worker, struct publication *publication);
 
-/* A message for one member of a shared subscription group, chosen by another worker to be on this one. */
-void route_received_shared(struct worker *worker, struct publication *publication, uint64_t group);
+/*
+ * A message for one member of a shared subscription group, chosen by another worker to be on this one. `first`: the
+ * worker that was asked first; each without a connected member passes the message on.
+ */
+void route_received_shared(struct worker *worker, struct publication *publication, uint64_t group, uint32_t first);
 
 #endif

@@ -246,7 +246,7 @@ static void publish_received(struct worker *worker, const struct mail *mail)
     struct publication publication;
     publication_from_message(&publication, mail->block, false);
     if (mail->type == MAIL_SHARED) {
-        route_received_shared(worker, &publication, mail->value);
+        route_received_shared(worker, &publication, mail->value, mail->small);
     } else {
         route_received(worker, &publication);
     }

@@ -41,6 +41,8 @@ enum {
     TIMER_KIND_SYS,
 };
 
+enum { WORKER_SHARES = 64 }; /* turns of shared subscriptions that are told apart; others share one */
+
 /* The counters of counters.def. */
 struct dataplane_counters {
 #define DATAPLANE_COUNTER(name, unit, help) uint64_t name;
@@ -83,7 +85,7 @@ struct worker {
     const struct shm_config *config;
     struct dataplane *dataplane;
     uint32_t send_limit; /* bytes of PUBLISH packets that may wait in a connection; answers have some more */
-    uint32_t share_last; /* worker that got the last message of a shared subscription */
+    uint8_t share_last[WORKER_SHARES]; /* by group: worker that got the last message of a shared subscription */
     uint64_t route_mark;
     struct route_match *route_matches;
     uint32_t route_match_count, route_match_capacity;

@@ -54,6 +54,7 @@ const struct shm_config_field shm_config_fields[] = {
     ROOT("mqtt.receive-maximum", mqtt.receive_maximum, 1, 65535),
     ROOT("mqtt.max-inflight", mqtt.max_inflight, 1, 65535),
     ROOT("mqtt.topic-alias-maximum", mqtt.topic_alias_maximum, 0, 65535),
+    ROOT("mqtt.shared-strategy", mqtt.shared_strategy, 0, SHM_SHARED_LEAST_BACKLOG),
     ROOT("mqtt.topic-alias-out", mqtt.topic_alias_out, 0, 256),
     ROOT("mqtt.keepalive-default", mqtt.keepalive_default_s, 0, 65535),
     ROOT("mqtt.keepalive-max", mqtt.keepalive_max_s, 0, 65535),

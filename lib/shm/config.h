@@ -36,6 +36,15 @@ enum shm_queue_policy {
     SHM_QUEUE_DISCONNECT = 2, /* the subscriber is disconnected with 0x97 (quota exceeded) */
 };
 
+/* Which member of a shared subscription gets a message. */
+enum shm_shared_strategy {
+    SHM_SHARED_ROUND_ROBIN = 0,
+    SHM_SHARED_STICKY = 1,        /* one member until it leaves */
+    SHM_SHARED_HASH_CLIENT = 2,   /* chosen by the publisher */
+    SHM_SHARED_HASH_TOPIC = 3,    /* chosen by the topic */
+    SHM_SHARED_LEAST_BACKLOG = 4, /* the one with the fewest messages queued and unacknowledged */
+};
+
 /* An IPv4 or IPv6 address in network byte order; IPv4 uses the first 4 bytes. */
 struct shm_address {
     uint8_t bytes[16];
@@ -118,6 +127,7 @@ struct shm_mqtt_config {
     uint32_t sys_interval_s;        /* $SYS topics are published this often; 0: never */
     uint32_t allow_anonymous;       /* 0 or 1 */
     uint32_t connect_timeout_s;     /* a connection without a CONNECT is closed after this */
+    uint32_t shared_strategy;       /* enum shm_shared_strategy */
     uint32_t topic_alias_out;       /* aliases that the router uses towards a client that allows them; 0: none */
 };
 

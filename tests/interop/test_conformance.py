@@ -472,3 +472,81 @@ def sys_topics(router):
             expect(not message.retain, "a new figure comes as a new message")
             return
     raise AssertionError("uptime was not published again")
+
+
+@test(targets=["pollux"])
+def shared_members(router):
+    """Everybody connected gets a share; an offline member is passed over while another is there, on whichever worker."""
+    topic, filter = router.topic("a"), "$share/group/" + router.topic("a")
+    keep = properties((0x11, 60))
+    names = [f"member{number}" for number in range(6)]
+    members = [connected(router, name, 5, flags=0x02, properties=keep) for name in names]
+    for name in names:
+        router.at_end(connected, router, name, 5, flags=0x02)
+    for member in members:
+        member.subscribe(filter, 1, 5)
+    publisher = connected(router, "publisher", 5)
+
+    def publish(start, count):
+        for number in range(start, start + count):
+            publisher.send(wire.publish(topic, b"%d" % number, 1, 5, number))
+            equal(publisher.packet(), (0x40, struct.pack(">H", number)), "PUBACK")
+
+    def collect(connections):
+        """All that comes, acknowledged: for each connection the numbers."""
+        found = []
+        for connection in connections:
+            numbers = []
+            while True:
+                try:
+                    message = connection.published(5, 0.3)
+                except AssertionError:
+                    break
+                numbers.append(int(message.payload))
+                acknowledge(connection, message)
+            found.append(numbers)
+        return found
+
+    publish(1, 60)
+    found = collect(members)
+    equal(sorted(sum(found, [])), list(range(1, 61)), "each message went to one member")
+    expect(all(found), f"each member got some: {found}")
+    for member in members[1:]:
+        member.send(wire.disconnect)
+        member.wait_closed()
+    publish(61, 30)
+    equal(collect(members[:1]), [list(range(61, 91))], "all to the one who is there")
+    members[0].send(wire.disconnect)
+    members[0].wait_closed()
+    publish(91, 30)
+    back = [connected(router, name, 5, flags=0x00, properties=keep) for name in names]
+    equal(sorted(sum(collect(back), [])), list(range(91, 121)), "nobody was there: nothing is lost")
+
+
+@test(targets=["pollux"])
+def shared_unacknowledged(router):
+    """What a member has not acknowledged is kept for its session, and for nobody else [MQTT-4.8.2-5]."""
+    topic, filter = router.topic("a"), "$share/group/" + router.topic("a")
+    keep = properties((0x11, 60))
+    router.at_end(connected, router, "one", 5, flags=0x02)
+    one = connected(router, "one", 5, properties=keep)
+    one.subscribe(filter, 2, 5)
+    publisher = connected(router, "publisher", 5)
+    publisher.send(wire.publish(topic, b"kept", 2, 5, 1))
+    message = one.published(5)
+    one.socket.close()
+    other = connected(router, "other", 5)
+    other.subscribe(filter, 2, 5)
+    other.expect_nothing(0.5)
+    again = connected(router, "one", 5, flags=0x00, properties=keep).published(5)
+    equal((again.duplicate, again.identifier, again.payload), (True, message.identifier, b"kept"), "sent again")
+
+
+@test(targets=["pollux"])
+def shared_qos(router):
+    """The granted QoS of the member holds [MQTT-4.8.2-3]."""
+    member = connected(router, "member", 5)
+    member.subscribe("$share/group/" + router.topic("a"), 0, 5)
+    publisher = connected(router, "publisher", 5)
+    publisher.send(wire.publish(router.topic("a"), b"x", 2, 5, 1))
+    equal(member.published(5).qos, 0, "QoS")
