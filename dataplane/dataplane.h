@@ -33,6 +33,7 @@ struct dataplane {
     uint8_t steering[128];            /* worker of each hash bucket, see exchange.h */
     uint32_t mailbox_slots;           /* of each mailbox, a power of two */
     struct topic_shared *shared;      /* written by the main lcore; NULL with one worker */
+    uint64_t overload_cycles;         /* of an iteration that is too long; UINT64_MAX: none is */
     struct stats_segment stats;
     struct {
         uint32_t net, mqtt, codec, runtime, loop_time, gauges;

@@ -21,7 +21,7 @@ struct moved_client {
     struct tcp_moved tcp;
     uint32_t listener;
     uint32_t claim_generation;
-    uint32_t from; /* worker */
+    uint32_t from;           /* worker */
     uint32_t partial_length; /* of a CONNECT that was collected, 0: it is among the unread bytes */
     uint8_t partial[];
 };

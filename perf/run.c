@@ -14,7 +14,7 @@
 #define SECOND 1000000000ull
 #define CONNECTING_AT_ONCE 64u         /* a worker: fewer than the listen backlog of any broker */
 #define CONNECT_PATIENCE (30 * SECOND) /* without one more client ready */
-#define DRAIN_PATIENCE SECOND          /* without one more message */
+#define DRAIN_PATIENCE (3 * SECOND)    /* without one more message */
 
 uint64_t run_clock(void)
 {
