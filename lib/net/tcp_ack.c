@@ -568,6 +568,7 @@ static void probe_check(struct tcp_connection *c, const struct acknowledgement *
  * RFC 3168 section 6.1.2: the peer saw a mark. The window is reduced as for a loss, once per window of data:
  * recovery_point is where the last reduction ends, stale when it lies outside of what is in flight.
  */
+/* REQ RFC3168 6.1.2-1: as for a loss, once a window [test: net_script/ecn_reduces_once_per_window] */
 static void ecn_echoed(struct tcp_connection *c)
 {
     const uint32_t outstanding = c->send_next - c->send_unacked, point = c->recovery_point - c->send_unacked;

@@ -119,11 +119,10 @@ static inline void options_write(const struct tcp_connection *c, const struct tc
         tcp_options_write_sack(bytes, out->sack, out->sack_count);
 }
 
-/* REQ RFC9293 SHLD-13: nothing sent is urgent [test: none yet] */
-/* REQ RFC9293 MUST-45: the flow's address, all along [test: meson/net_sweep] */
 enum { ECN_CAPABLE = 2 /* ECT(0) */ };
 
 /* RFC 3168 section 6.1: echo until the peer says that it has slowed down; say so ourselves with the next new data. */
+/* REQ RFC3168 6.1.2-2: CWR once, with new data [test: net_script/ecn_reduces_once_per_window] */
 static uint8_t ecn_flags(struct tcp_connection *c, const struct tcp_outgoing *out)
 {
     uint8_t flags = c->flags & TCP_FLAG_ECN_ECHO ? RTE_TCP_ECE_FLAG : 0;
@@ -135,6 +134,9 @@ static uint8_t ecn_flags(struct tcp_connection *c, const struct tcp_outgoing *ou
     return flags;
 }
 
+/* REQ RFC9293 SHLD-13: nothing sent is urgent [test: none yet] */
+/* REQ RFC9293 MUST-45: the flow's address, all along [test: meson/net_sweep] */
+/* REQ RFC3168 5-1, 6.1.4: new data of connections that agreed [test: net_script/ecn_marks_new_data] */
 void tcp_transmit(struct tcp_connection *c, const struct tcp_outgoing *out)
 {
     struct net_stack *stack = c->stack;
@@ -164,6 +166,7 @@ void tcp_transmit(struct tcp_connection *c, const struct tcp_outgoing *out)
     neighbour_output(stack, c->neighbour, out->mbuf);
 }
 
+/* REQ RFC3168 6.1.1-2: neither SYN nor SYN-ACK [test: net_script/ecn_is_asked_for_once] */
 void tcp_send_bare(struct net_stack *stack, const struct tcp_bare *bare)
 {
     struct rte_mbuf *mbuf = stack_mbuf(stack);

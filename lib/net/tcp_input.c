@@ -185,7 +185,7 @@ static void syn_sent_input(struct tcp_connection *c, struct tcp_input *in)
                          in->options.sack_permitted);
     const uint8_t ecn = in->flags & (RTE_TCP_ECE_FLAG | RTE_TCP_CWR_FLAG);
     if (has_ack) {
-        /* REQ RFC3168 6.1.1: the answer has ECE alone [test: net_script/ecn_is_asked_for_once] */
+        /* REQ RFC3168 6.1.1-1: the answer has ECE alone [test: net_script/ecn_active] */
         if (ecn == RTE_TCP_ECE_FLAG && c->stack->config.ecn == NET_ECN_ASK && c->probes == 0)
             c->flags |= TCP_FLAG_ECN;
         syn_sent_established(c, in);
@@ -380,9 +380,7 @@ static void timestamp_update(struct tcp_connection *c, const struct tcp_input *i
         c->timestamp_recent = in->options.timestamp;
 }
 
-/* REQ RFC9293 3.10.7.4-2: dropped [test: net_script/segment_without_ack_is_dropped] */
-/* REQ RFC9293 MUST-35: a probe of our closed window is answered [test: net_script/both_windows_zero] */
-/* REQ RFC3168 6.1.3: CE is echoed until CWR arrives [test: net_script/ecn_is_echoed_until_cwr] */
+/* REQ RFC3168 6.1.3-1: CE is echoed until CWR arrives [test: net_script/ecn_is_echoed_until_cwr] */
 static void ecn_received(struct tcp_connection *c, const struct tcp_input *in)
 {
     enum { CONGESTION_EXPERIENCED = 3 };
@@ -396,6 +394,9 @@ static void ecn_received(struct tcp_connection *c, const struct tcp_input *in)
     tcp_touch_inline(c);
 }
 
+/* REQ RFC9293 3.10.7.4-2: dropped [test: net_script/segment_without_ack_is_dropped] */
+/* REQ RFC9293 MUST-35: a probe of our closed window is answered [test: net_script/both_windows_zero] */
+/* REQ RFC3168 6.1.3-2: marks count once the segment is acceptable [test: none yet] */
 static void synchronized_input(struct tcp_connection *c, struct tcp_input *in)
 {
     tcp_input_options(c->stack, in);

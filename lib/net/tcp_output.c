@@ -86,7 +86,8 @@ void tcp_reset_segment(struct net_stack *stack, const struct tcp_input *in)
     tcp_send_bare(stack, &bare);
 }
 
-/* REQ RFC3168 6.1.1.1: a repeated SYN asks no more [test: net_script/ecn_is_asked_for_once] */
+/* REQ RFC3168 6.1.1-3: a repeated SYN asks no more [test: net_script/ecn_is_asked_for_once] */
+/* REQ RFC9293 SHLD-8: answered always, asked for if the operator likes [test: net_script/ecn_reduces_once_per_window] */
 static uint8_t syn_ecn_flags(const struct tcp_connection *c, bool answer)
 {
     if (answer)
@@ -171,7 +172,7 @@ static void segment_transmit(struct tcp_connection *c, struct tcp_segment *segme
     mbuf->nb_segs = 1;
     if (__builtin_expect(c->out_of_order != NULL, 0))
         out.sack_count = (uint8_t)tcp_sack_blocks(c, sack, sack_room(c, segment->length));
-    /* REQ RFC3168 6.1.5: what is repeated, and window probes, cannot be marked [test: net_script/ecn_marks_new_data] */
+    /* REQ RFC3168 6.1.5, 6.1.6: nothing repeated, no window probe [test: net_script/ecn_marks_new_data] */
     out.congestible = !(segment->flags & TCP_SEGMENT_RETRANSMITTED) && c->send_window != 0;
     tcp_transmit(c, &out);
 }
