@@ -87,7 +87,7 @@ void tcp_reset_segment(struct net_stack *stack, const struct tcp_input *in)
 }
 
 /* REQ RFC3168 6.1.1-3: a repeated SYN asks no more [test: net_script/ecn_is_asked_for_once] */
-/* REQ RFC9293 SHLD-8: answered always, asked for if the operator likes [test: net_script/ecn_reduces_once_per_window] */
+/* REQ RFC9293 SHLD-8: answered always, asked for on request [test: net_script/ecn_reduces_once_per_window] */
 static uint8_t syn_ecn_flags(const struct tcp_connection *c, bool answer)
 {
     if (answer)
