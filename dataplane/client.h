@@ -62,13 +62,12 @@ struct client {
     bool answers_blocked;    /* waits for room to answer: tried again when the connection is writable */
     bool will_unwanted;      /* DISCONNECT with normal disconnection came */
     uint8_t doom;       /* 0, or the reason code of a disconnection that waits until nobody iterates over sessions */
-    bool claim_granted; /* this worker owns the client id: CONNECT may go on */
+    bool claim_granted; /* holds a claim and this worker owns the client id: CONNECT may go on (directory.h) */
     uint8_t moved_from; /* 0, or 1 + the worker that its packets arrive on */
     bool wants_reasons; /* asked for problem information: gets reason strings */
     uint16_t keepalive_s;
     uint16_t unreleased;          /* QoS 2 messages that came on this connection and wait for PUBREL */
     uint32_t maximum_packet_size; /* the client's */
-    uint32_t claim_generation;    /* of the directory's answer */
     uint32_t answers_owed;        /* bytes of SUBACKs that are still to be sent */
     uint32_t stream_left;         /* bytes at the end of `stream` that are still to be sent */
     struct message *stream; /* a PUBLISH that did not fit the send buffer: nothing else may be sent before it ends */

@@ -285,12 +285,18 @@ static void attach(struct worker *worker, struct client *client, struct session 
     session->since = worker->now;
     session->window = window(worker, connect);
     session->expiry_interval_s = expiry_interval(worker, connect);
-    session->directory_generation = client->claim_generation;
     worker->connected_clients++;
     worker->counters.connects_accepted++;
 }
 
-/* The claim is granted: this worker owns the identifier. */
+/* The client holds a claim, but gets no session. */
+static void claim_give_back(struct worker *worker, struct mqtt_span client_id)
+{
+    const struct client_id_key id = directory_id(worker->dataplane, client_id);
+    directory_disown(worker, &id, 1);
+}
+
+/* The claim is granted: this worker owns the identifier. It is the session's from now on. */
 /* REQ MQTT-5 [MQTT-3.1.2-4]: a clean start discards the session [test: sessions/clean_start_forgets] */
 /* REQ MQTT-5 [MQTT-3.1.2-5]: without clean start it is resumed [test: sessions/offline_queue] */
 /* REQ MQTT-5 [MQTT-3.1.2-6]: without one there, a new one [test: conformance/session_expiry_in_disconnect] */
@@ -319,11 +325,11 @@ static enum packet_result session_open(struct worker *worker, struct client *cli
         session = session_create(worker, client_id);
     }
     if (session == NULL) {
-        directory_disown(worker, client_id, client->claim_generation);
+        claim_give_back(worker, client_id);
         worker->counters.closed_limit++;
         return refuse(worker, client, MQTT_REASON_QUOTA_EXCEEDED);
     }
-    session->directory_generation = client->claim_generation;
+    session->claims++;
     if (present) {
         session_resumed(worker, session);
         worker->counters.sessions_resumed++;
@@ -426,6 +432,9 @@ enum packet_result connect_handle(struct worker *worker, struct client *client, 
     client_describe(client, &connect);
     const uint8_t reason = refusal(worker, &connect);
     if (reason != MQTT_REASON_SUCCESS) {
+        if (client->claim_granted) {
+            claim_give_back(worker, connect.client_id);
+        }
         return refuse(worker, client, reason);
     }
     const struct mqtt_span client_id = connect.client_id.length > 0 ? connect.client_id : assigned_id(worker, bytes);

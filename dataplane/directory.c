@@ -12,24 +12,23 @@
 #include "dataplane/worker.h"
 
 struct directory {
-    struct rte_hash *entries; /* struct client_id_key -> owner and generation in the data word */
-    uint32_t generation;      /* the last one given out: unique within this home */
+    struct rte_hash *entries; /* struct client_id_key -> owner and claims in the data word */
 };
 
-/* An entry lies in rte_hash's data word itself: owner in the upper, generation in the lower half. */
+/* An entry lies in rte_hash's data word itself: owner in the upper, claims in the lower half. */
 struct entry {
-    uint32_t generation;
+    uint32_t claims; /* given out and not given back; never 0 */
     uint32_t owner;
 };
 
 static void *entry_pack(struct entry entry)
 {
-    return (void *)(uintptr_t)((uint64_t)entry.owner << 32 | entry.generation);
+    return (void *)(uintptr_t)((uint64_t)entry.owner << 32 | entry.claims);
 }
 
 static struct entry entry_unpack(const void *data)
 {
-    return (struct entry){.generation = (uint32_t)(uintptr_t)data, .owner = (uint32_t)((uintptr_t)data >> 32)};
+    return (struct entry){.claims = (uint32_t)(uintptr_t)data, .owner = (uint32_t)((uintptr_t)data >> 32)};
 }
 
 struct directory *directory_create(uint32_t worker, uint32_t max_sessions)
@@ -71,21 +70,29 @@ uint32_t directory_count(const struct directory *directory)
 
 /* ---- At the home ------------------------------------------------------------------------------------------------ */
 
-/* Who owns the identifier from now on? False: the directory is full. */
-static bool entry_claim(struct directory *directory, const struct client_id_key *id, uint32_t claimant,
-                        struct entry *entry)
+/* Who owns the identifier from now on? DIRECTORY_NOBODY: the directory is full, and nothing was claimed. */
+static uint32_t entry_claim(struct directory *directory, const struct client_id_key *id, uint32_t claimant)
 {
     void *data;
-    const bool known = rte_hash_lookup_data(directory->entries, id, &data) >= 0;
-    entry->owner = known ? entry_unpack(data).owner : claimant;
-    entry->generation = ++directory->generation;
-    return rte_hash_add_key_data(directory->entries, id, entry_pack(*entry)) == 0;
+    struct entry entry = {.owner = claimant};
+    if (rte_hash_lookup_data(directory->entries, id, &data) >= 0) {
+        entry = entry_unpack(data);
+    }
+    entry.claims++;
+    return rte_hash_add_key_data(directory->entries, id, entry_pack(entry)) == 0 ? entry.owner : DIRECTORY_NOBODY;
 }
 
-static void entry_disown(struct directory *directory, const struct client_id_key *id, uint32_t generation)
+static void entry_disown(struct directory *directory, const struct client_id_key *id, uint32_t claims)
 {
     void *data;
-    if (rte_hash_lookup_data(directory->entries, id, &data) >= 0 && entry_unpack(data).generation == generation) {
+    if (rte_hash_lookup_data(directory->entries, id, &data) < 0) {
+        return;
+    }
+    struct entry entry = entry_unpack(data);
+    if (entry.claims > claims) {
+        entry.claims -= claims;
+        rte_hash_add_key_data(directory->entries, id, entry_pack(entry));
+    } else {
         rte_hash_del_key(directory->entries, id);
     }
 }
@@ -99,7 +106,7 @@ static uint32_t id_home(const struct worker *worker, const struct client_id_key 
 
 bool directory_is_home(const struct worker *worker, struct mqtt_span client_id)
 {
-    const struct client_id_key id = client_id_key(&worker->dataplane->seed, client_id);
+    const struct client_id_key id = directory_id(worker->dataplane, client_id);
     return id_home(worker, &id) == worker->index;
 }
 
@@ -118,28 +125,41 @@ static bool directory_post(struct worker *worker, uint32_t to, enum mail_type ty
     return true;
 }
 
-/* The claimant knows the owner now. */
-static enum directory_answer claim_answered(struct worker *worker, struct client *client, struct entry entry)
+void directory_disown(struct worker *worker, const struct client_id_key *id, uint32_t claims)
 {
-    client->claim_generation = entry.generation;
-    if (entry.owner == worker->index) {
+    const uint32_t home = id_home(worker, id);
+    if (home == worker->index) {
+        entry_disown(worker->directory, id, claims);
+    } else {
+        const struct directory_mail mail = {.id = *id, .claims = claims};
+        directory_post(worker, home, MAIL_DISOWN, &mail);
+    }
+}
+
+/* The claimant knows the owner now. */
+static enum directory_answer claim_answered(struct worker *worker, struct client *client,
+                                            const struct client_id_key *id, uint32_t owner)
+{
+    if (owner == DIRECTORY_NOBODY) {
+        return DIRECTORY_FULL;
+    }
+    if (owner == worker->index) {
         client->claim_granted = true;
         return DIRECTORY_GRANTED;
     }
-    if (client_move(worker, client, entry.owner)) {
+    if (client_move(worker, client, owner, id)) {
         return DIRECTORY_MOVED;
     }
+    directory_disown(worker, id, 1);
     return DIRECTORY_FULL;
 }
 
 enum directory_answer directory_claim(struct worker *worker, struct client *client, struct mqtt_span client_id)
 {
-    const struct client_id_key id = client_id_key(&worker->dataplane->seed, client_id);
+    const struct client_id_key id = directory_id(worker->dataplane, client_id);
     const uint32_t home = id_home(worker, &id);
     if (home == worker->index) {
-        struct entry entry;
-        return entry_claim(worker->directory, &id, worker->index, &entry) ? claim_answered(worker, client, entry)
-                                                                          : DIRECTORY_FULL;
+        return claim_answered(worker, client, &id, entry_claim(worker->directory, &id, worker->index));
     }
     const struct directory_mail claim = {
         .id = id, .connection = tcp_connection_id(client->tcp), .claimant = (uint8_t)worker->index};
@@ -148,40 +168,10 @@ enum directory_answer directory_claim(struct worker *worker, struct client *clie
 
 void directory_receive_claim(struct worker *worker, const struct directory_mail *mail)
 {
-    struct entry entry = {.owner = DIRECTORY_NOBODY};
     struct directory_mail answer = *mail;
-    if (!entry_claim(worker->directory, &mail->id, mail->claimant, &entry)) {
-        entry.owner = DIRECTORY_NOBODY;
-    }
-    answer.owner = (uint8_t)entry.owner;
-    answer.generation = entry.generation;
-    directory_post(worker, mail->claimant, MAIL_OWNER, &answer);
-}
-
-static void disown_id(struct worker *worker, const struct client_id_key *id, uint32_t generation)
-{
-    const uint32_t home = id_home(worker, id);
-    if (home == worker->index) {
-        entry_disown(worker->directory, id, generation);
-    } else {
-        const struct directory_mail mail = {.id = *id, .generation = generation};
-        directory_post(worker, home, MAIL_DISOWN, &mail);
-    }
-}
-
-void directory_disown(struct worker *worker, struct mqtt_span client_id, uint32_t generation)
-{
-    const struct client_id_key id = client_id_key(&worker->dataplane->seed, client_id);
-    disown_id(worker, &id, generation);
-}
-
-void directory_receive_generation(struct worker *worker, const struct directory_mail *mail)
-{
-    struct session *session = session_find_key(worker->sessions, &mail->id);
-    if (session == NULL) {
-        disown_id(worker, &mail->id, mail->generation);
-    } else if ((int32_t)(mail->generation - session->directory_generation) > 0) {
-        session->directory_generation = mail->generation;
+    answer.owner = (uint8_t)entry_claim(worker->directory, &mail->id, mail->claimant);
+    if (!directory_post(worker, mail->claimant, MAIL_OWNER, &answer) && answer.owner != DIRECTORY_NOBODY) {
+        entry_disown(worker->directory, &mail->id, 1); /* the claimant's client times out */
     }
 }
 
@@ -189,26 +179,27 @@ void directory_receive_owner(struct worker *worker, const struct directory_mail 
 {
     struct tcp_connection *tcp = tcp_connection_find(worker->net, mail->connection);
     struct client *client = tcp == NULL ? NULL : tcp_user(tcp);
-    const struct entry entry = {.owner = mail->owner, .generation = mail->generation};
     if (client == NULL || client->state != CLIENT_CLAIMING) {
-        /* The client left meanwhile; the owner still has to know the generation, to end its entry one day. */
-        if (entry.owner == worker->index) {
-            directory_receive_generation(worker, mail);
-        } else if (entry.owner != DIRECTORY_NOBODY) {
-            directory_post(worker, entry.owner, MAIL_GENERATION, mail);
+        if (mail->owner != DIRECTORY_NOBODY) {
+            directory_disown(worker, &mail->id, 1); /* the client has left meanwhile */
         }
         return;
     }
     client->state = CLIENT_NEW;
-    if (entry.owner == DIRECTORY_NOBODY || claim_answered(worker, client, entry) == DIRECTORY_FULL) {
+    switch (claim_answered(worker, client, &mail->id, mail->owner)) {
+    case DIRECTORY_GRANTED:
+        client_read(worker, client);
+        break;
+    case DIRECTORY_FULL:
         worker->counters.closed_limit++;
         client_drop(worker, client);
-    } else if (client->claim_granted) {
-        client_read(worker, client);
+        break;
+    default:
+        break;
     }
 }
 
 void directory_receive_disown(struct worker *worker, const struct directory_mail *mail)
 {
-    entry_disown(worker->directory, &mail->id, mail->generation);
+    entry_disown(worker->directory, &mail->id, mail->claims);
 }

@@ -32,8 +32,7 @@ enum mail_type {
     MAIL_RETAINED_MATCH, /* block: struct message, value: session handle, number and small: how. Deliver it */
     MAIL_CLAIM,          /* block: struct directory_mail. Who owns this client id? */
     MAIL_OWNER,          /* block: struct directory_mail. This worker does */
-    MAIL_GENERATION,     /* block: struct directory_mail. A claim that led to no connection */
-    MAIL_DISOWN,         /* block: struct directory_mail. The session has ended */
+    MAIL_DISOWN,         /* block: struct directory_mail. These claims are given back */
     MAIL_CONNECTION,     /* block: struct moved_client. Go on with this connection */
     MAIL_CONNECTION_END, /* block: struct net_flow. A connection that was handed over has ended */
     MAIL_SUBSCRIPTION,   /* block: struct subscription_mail. To the housekeeper: for the shared topic table */

@@ -7,7 +7,7 @@
 #include "dataplane/directory.h"
 #include "dataplane/worker.h"
 
-bool client_move(struct worker *worker, struct client *client, uint32_t to)
+bool client_move(struct worker *worker, struct client *client, uint32_t to, const struct client_id_key *id)
 {
     const uint32_t partial_length = client->partial == NULL ? 0 : client->partial->length;
     struct moved_client *moved = mem_alloc(worker->memory, sizeof(*moved) + partial_length);
@@ -16,7 +16,7 @@ bool client_move(struct worker *worker, struct client *client, uint32_t to)
     }
     *moved = (struct moved_client){
         .listener = client->listener->index,
-        .claim_generation = client->claim_generation,
+        .id = *id,
         .from = worker->index,
         .partial_length = partial_length,
     };
@@ -55,22 +55,24 @@ void client_arrive(struct worker *worker, const struct moved_client *moved)
     struct tcp_connection *tcp = tcp_move_here(worker->net, &moved->tcp, worker->now);
     if (tcp == NULL) {
         worker->counters.closed_limit++;
+        directory_disown(worker, &moved->id, 1);
         client_moved_end(worker, moved->from, tcp_moved_flow(&moved->tcp));
         return;
     }
     struct client *client = client_create(worker, tcp, &worker->listeners[moved->listener]);
     if (client == NULL) {
+        directory_disown(worker, &moved->id, 1);
         client_moved_end(worker, moved->from, tcp_moved_flow(&moved->tcp));
         return;
     }
     client->moved_from = (uint8_t)(moved->from + 1);
-    client->claim_granted = true;
-    client->claim_generation = moved->claim_generation;
     if (!partial_arrive(worker, client, moved)) {
         worker->counters.closed_no_memory++;
+        directory_disown(worker, &moved->id, 1);
         client_drop(worker, client);
         return;
     }
+    client->claim_granted = true;
     client_read(worker, client);
 }
 

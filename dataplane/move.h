@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dataplane/client_id.h"
 #include "lib/net/tcp_move.h"
 
 struct client;
@@ -20,14 +21,15 @@ struct worker;
 struct moved_client {
     struct tcp_moved tcp;
     uint32_t listener;
-    uint32_t claim_generation;
+    struct client_id_key id; /* that the client holds a claim to (directory.h) */
     uint32_t from;           /* worker */
     uint32_t partial_length; /* of a CONNECT that was collected, 0: it is among the unread bytes */
     uint8_t partial[];
 };
 
-/* Hands the connection to worker `to`; the client object is gone then. False: no memory, nothing has changed. */
-bool client_move(struct worker *worker, struct client *client, uint32_t to);
+/* Hands the connection and its claim to `id` to worker `to`; the client object is gone then. False: no memory, nothing
+ * has changed. */
+bool client_move(struct worker *worker, struct client *client, uint32_t to, const struct client_id_key *id);
 
 /* The other end: goes on with it here. */
 void client_arrive(struct worker *worker, const struct moved_client *moved);

@@ -228,8 +228,9 @@ void session_end(struct worker *worker, struct session *session)
     }
     will_drop(worker, session);
     session_clear(worker, session);
-    directory_disown(worker, (struct mqtt_span){session->client_id, session->client_id_length},
-                     session->directory_generation);
+    const struct client_id_key id =
+        directory_id(worker->dataplane, (struct mqtt_span){session->client_id, session->client_id_length});
+    directory_disown(worker, &id, session->claims);
     session_table_remove(worker->sessions, session);
     mem_free(worker->memory, session->user_name);
     mem_free(worker->memory, session);

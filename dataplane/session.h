@@ -77,8 +77,8 @@ struct session {
     uint64_t will_at;    /* microseconds; 0: no will waits */
     uint64_t expires_at; /* microseconds, UINT64_MAX: never */
     uint32_t expiry_interval_s;
-    uint32_t directory_generation; /* of the last claim that brought a client here (directory.h) */
-    uint64_t since;                /* microseconds: connected or offline since */
+    uint32_t claims; /* that clients have brought here (directory.h) */
+    uint64_t since;  /* microseconds: connected or offline since */
     uint64_t dropped;
     uint64_t messages_in, messages_out;
     uint64_t bytes_in, bytes_out;

@@ -277,9 +277,6 @@ static void mail_handle(struct worker *worker, const struct mail *mail)
     case MAIL_OWNER:
         directory_receive_owner(worker, mail->block);
         break;
-    case MAIL_GENERATION:
-        directory_receive_generation(worker, mail->block);
-        break;
     case MAIL_DISOWN:
         directory_receive_disown(worker, mail->block);
         break;
