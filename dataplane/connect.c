@@ -150,13 +150,13 @@ static enum packet_result accept_send(struct worker *worker, struct client *clie
 /* [MQTT-3.1.4-3]: the older connection goes. The session stays for the new one to take or to end. */
 /* REQ MQTT-5 [MQTT-3.1.4-3]: the older connection gets 0x8E and is closed [test: conformance/take_over_tells_why] */
 /* REQ MQTT-3.1.1 [MQTT-3.1.4-2]: the older connection is closed [test: conformance/take_over_tells_why] */
-static void take_over(struct worker *worker, struct session *session, bool clean_start)
+static void take_over(struct worker *worker, struct session *session, bool session_ends)
 {
     struct client *old = session->client;
     worker->counters.sessions_taken_over++;
     client_release_session(worker, old);
     client_disconnect(worker, old, MQTT_REASON_SESSION_TAKEN_OVER);
-    session_taken_over(worker, session, clean_start);
+    session_taken_over(worker, session, session_ends);
 }
 
 /* REQ MQTT-5 [MQTT-3.1.2-7]: the will is stored with the session [test: wire/keepalive_runs_out] */
@@ -313,11 +313,13 @@ static enum packet_result session_open(struct worker *worker, struct client *cli
                                        struct mqtt_span client_id)
 {
     struct session *session = session_find(worker->sessions, client_id);
+    /* A clean start forgets [MQTT-3.1.2-4], and without an expiry interval a session ends with its connection. */
+    const bool ends = session != NULL && (connect->clean_start || session->expiry_interval_s == 0);
     if (session != NULL && session->client != NULL) {
-        take_over(worker, session, connect->clean_start);
+        take_over(worker, session, ends);
     }
-    if (session != NULL && connect->clean_start) {
-        session_end(worker, session); /* [MQTT-3.1.2-4] */
+    if (ends) {
+        session_end(worker, session);
         session = NULL;
     }
     const bool present = session != NULL;
