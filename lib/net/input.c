@@ -179,6 +179,7 @@ static void input_group(struct net_stack *stack, unsigned interface, struct rte_
 void net_input(struct net_stack *stack, unsigned interface, struct rte_mbuf **mbufs, unsigned count, uint64_t now)
 {
     stack_set_now(stack, now);
+    stack_pressure_update(stack);
     for (unsigned done = 0; done < count; done += NET_PREFETCH)
         input_group(stack, interface, mbufs + done, count - done < NET_PREFETCH ? count - done : NET_PREFETCH);
 }

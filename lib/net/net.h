@@ -107,15 +107,21 @@ struct net_config {
     unsigned timer_kind;       /* first of the NET_TIMER_KINDS kinds that belong to the stack */
     bool prefault;             /* touch the tables at creation, so that no page fault happens later */
 
-    uint32_t max_connections;       /* [16,384] */
-    uint32_t max_listeners;         /* [64] */
-    uint32_t max_half_open;         /* [4,096] SYN backlog; cookies take over beyond it */
-    uint32_t max_time_wait;         /* [16,384] the oldest record makes room */
-    uint32_t max_neighbours;        /* [1,024] */
-    uint32_t neighbour_queue;       /* [16] packets waiting for one unresolved neighbour */
-    uint32_t max_reassembly;        /* [64] IP packets being put together from fragments */
-    uint32_t send_buffer;           /* [256 KiB] bytes queued and unacknowledged, per connection */
-    uint32_t receive_buffer;        /* [256 KiB] bytes offered as receive window, per connection */
+    uint32_t max_connections; /* [16,384] */
+    uint32_t max_listeners;   /* [64] */
+    uint32_t max_half_open;   /* [4,096] SYN backlog; cookies take over beyond it */
+    uint32_t max_time_wait;   /* [16,384] the oldest record makes room */
+    uint32_t max_neighbours;  /* [1,024] */
+    uint32_t neighbour_queue; /* [16] packets waiting for one unresolved neighbour */
+    uint32_t max_reassembly;  /* [64] IP packets being put together from fragments */
+    uint32_t send_buffer;     /* [256 KiB] bytes queued and unacknowledged, per connection */
+    uint32_t receive_buffer;  /* [256 KiB] bytes offered as receive window, per connection */
+    /*
+     * [half of the pool] buffers that connections may hold, in each direction. From half of that on, the receive window
+     * of every connection shrinks with what is left; when it is reached, a connection that has unread bytes gets no
+     * more (its peer sends again), while those that are read at once go on; and nothing more is queued for sending.
+     */
+    uint32_t max_held_buffers;
     uint32_t challenge_acks;        /* [1,000] per second and stack, RFC 5961 section 7 */
     uint32_t echo_replies;          /* [1,000] ICMP and ICMPv6, per second and stack */
     uint64_t delayed_ack_us;        /* [5 ms] */

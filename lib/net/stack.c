@@ -191,6 +191,9 @@ struct net_stack *net_stack_create(const struct net_config *config, uint64_t now
     arena_layout(stack, config, stack->arena);
     stack->flows.mask = flow_slot_count(config) - 1;
     stack->neighbour_mask = neighbour_bucket_count(config->max_neighbours) - 1;
+    if (stack->config.max_held_buffers == 0)
+        stack->config.max_held_buffers = config->pool->size / 2;
+    stack_pressure_update(stack);
     stack->challenge_left = config->challenge_acks;
     stack->echo_left = config->echo_replies;
     stack->rto_min_ticks = (uint32_t)(config->rto_min_us >> TIMER_TICK_SHIFT);
@@ -239,6 +242,23 @@ void net_stack_destroy(struct net_stack *stack)
             rte_pktmbuf_free(stack->interfaces[i].burst[b]);
     munmap(stack->arena, stack->arena_length);
     free(stack);
+}
+
+/* The policy of max_held_buffers. Once per call of the loop: no segment pays for it. */
+void stack_pressure_update(struct net_stack *stack)
+{
+    enum { STEPS = 8, SMALLEST = 4096 };
+    const uint64_t held = stack->census.receive_mbufs + stack->census.out_of_order_mbufs;
+    const uint32_t limit = stack->config.max_held_buffers, half = limit / 2;
+
+    stack->held_full = held >= limit;
+    stack->receive_limit = stack->config.receive_buffer;
+    if (held <= half)
+        return;
+    const uint64_t step = 1 + (held - half) / (half / STEPS + 1);
+    stack->receive_limit >>= step < STEPS ? step : STEPS;
+    if (stack->receive_limit < SMALLEST)
+        stack->receive_limit = SMALLEST;
 }
 
 /* ---- Connections with work. */
@@ -347,6 +367,7 @@ static void announce(struct net_stack *stack)
 void net_output(struct net_stack *stack, uint64_t now)
 {
     stack_set_now(stack, now);
+    stack_pressure_update(stack);
     if (stack->interfaces[0].announce)
         announce(stack);
     uint32_t next = stack->touched_first;

@@ -168,6 +168,8 @@ struct net_stack {
     uint64_t port_counter;   /* RFC 6056 */
     uint64_t cookies_until;  /* ACKs may be cookies until then; 0: none was sent lately */
     uint16_t ip4_identifier;
+    uint32_t receive_limit; /* receive_buffer, or less under pressure on the pool */
+    bool held_full;         /* max_held_buffers are reached */
     uint8_t receive_scale;
     uint32_t rto_min_ticks;
     bool transmitting;
@@ -217,6 +219,9 @@ static inline struct rte_mbuf *stack_mbuf(struct net_stack *stack)
         COUNT(stack, drop_no_memory);
     return mbuf;
 }
+
+/* stack.c */
+void stack_pressure_update(struct net_stack *stack);
 
 /* ethernet.c */
 bool ethernet_parse(struct net_stack *stack, struct net_packet *packet); /* false: consumed or dropped */

@@ -432,12 +432,78 @@ static void undo_check(struct tcp_connection *c, const struct acknowledgement *w
 /* REQ RFC9293 MUST-19: slow start and avoidance [test: net_script/initial_window_and_slow_start, meson/net_goodput] */
 /* REQ RFC5681 3.1-4, 3.1-5: by bytes acknowledged [test: net_script/initial_window_and_slow_start] */
 /* REQ RFC9438 5.8: not while the application limits [test: net_script/cwnd_not_limited] */
-void tcp_grow_window(struct tcp_connection *c, uint32_t acked)
+/*
+ * The first slow start ends when round trips grow, before the queue of the path overflows (HyStart++, RFC 9406). Its
+ * state lies in words that congestion control uses from the first reduction on only.
+ */
+enum { HYSTART_END = 1, HYSTART_PHASE, HYSTART_LAST, HYSTART_CURRENT, HYSTART_BASELINE };
+enum {
+    HYSTART_SAMPLES = 8,    /* of a round before its minimum means something; bits 0 to 7 of the phase count them */
+    HYSTART_ROUND = 1 << 8, /* bits 8 to 15 count rounds of conservative slow start */
+    HYSTART_ROUNDS = 5,
+    HYSTART_CONSERVATIVE = 1 << 16,
+    HYSTART_STARTED = 1 << 17,
+    HYSTART_THRESHOLD_MIN = 4000, /* us */
+    HYSTART_THRESHOLD_MAX = 16000,
+};
+
+static void hystart_round(struct tcp_connection *c)
+{
+    uint32_t *state = c->congestion;
+    const uint32_t rounds = state[HYSTART_PHASE] & HYSTART_CONSERVATIVE ? (uint32_t)HYSTART_ROUND : 0;
+
+    state[HYSTART_LAST] = state[HYSTART_CURRENT];
+    state[HYSTART_CURRENT] = 0;
+    state[HYSTART_END] = c->send_next;
+    state[HYSTART_PHASE] = ((state[HYSTART_PHASE] & ~0xffu) + rounds) | HYSTART_STARTED;
+}
+
+static void hystart_sample(struct tcp_connection *c, uint32_t rtt)
+{
+    uint32_t *state = c->congestion;
+    uint32_t threshold = state[HYSTART_LAST] / 8;
+
+    threshold = threshold < HYSTART_THRESHOLD_MIN ? HYSTART_THRESHOLD_MIN : threshold;
+    threshold = threshold > HYSTART_THRESHOLD_MAX ? HYSTART_THRESHOLD_MAX : threshold;
+    if (state[HYSTART_CURRENT] == 0 || rtt < state[HYSTART_CURRENT])
+        state[HYSTART_CURRENT] = rtt;
+    if ((state[HYSTART_PHASE] & 0xff) < HYSTART_SAMPLES && (++state[HYSTART_PHASE] & 0xff) < HYSTART_SAMPLES)
+        return;
+    if (!(state[HYSTART_PHASE] & HYSTART_CONSERVATIVE)) {
+        if (state[HYSTART_LAST] && state[HYSTART_CURRENT] >= state[HYSTART_LAST] + threshold) {
+            state[HYSTART_BASELINE] = state[HYSTART_CURRENT];
+            state[HYSTART_PHASE] |= HYSTART_CONSERVATIVE;
+            COUNT(c->stack, tcp_slow_start_eased);
+        }
+    } else if (state[HYSTART_CURRENT] < state[HYSTART_BASELINE]) { /* it was noise */
+        state[HYSTART_PHASE] &= ~(uint32_t)(HYSTART_CONSERVATIVE | 0xff00);
+    }
+}
+
+static void first_slow_start(struct tcp_connection *c, uint32_t acked, uint32_t rtt)
+{
+    uint32_t *state = c->congestion, bound = 8u * c->send_mss;
+
+    if (!(state[HYSTART_PHASE] & HYSTART_STARTED) || sequence_after(c->send_unacked, state[HYSTART_END]))
+        hystart_round(c);
+    if (rtt)
+        hystart_sample(c, rtt);
+    acked = acked < bound ? acked : bound;
+    c->congestion_window += state[HYSTART_PHASE] & HYSTART_CONSERVATIVE ? acked / 4 : acked;
+    if ((state[HYSTART_PHASE] >> 8 & 0xff) >= HYSTART_ROUNDS) {
+        c->slow_start_threshold = c->congestion_window;
+        congestion_of(c)->start(c);
+    }
+}
+
+void tcp_grow_window(struct tcp_connection *c, uint32_t acked, uint32_t rtt)
 {
     /* REQ RFC7661 4.3: no growth while the window does not limit [test: net_script/cwnd_not_limited] */
     if (!(c->flags & TCP_FLAG_CWND_LIMITED) || c->recovery == TCP_RECOVERY_FAST)
         return;
-    if (c->congestion_window < c->slow_start_threshold) {
+    if (c->slow_start_threshold == INT32_MAX) {
+        first_slow_start(c, acked, rtt);
+    } else if (c->congestion_window < c->slow_start_threshold) {
         uint32_t room = c->slow_start_threshold - c->congestion_window;
         c->congestion_window += acked < room ? acked : room;
     } else {
@@ -594,7 +660,7 @@ static void loss_and_recovery(struct tcp_connection *c, struct acknowledgement *
     if (c->recovery == TCP_RECOVERY_FAST)
         prr(c, work);
     else if (work->advanced)
-        tcp_grow_window(c, work->acked);
+        tcp_grow_window(c, work->acked, work->rtt);
 }
 
 void tcp_acknowledge(struct tcp_connection *c, const struct tcp_input *in)

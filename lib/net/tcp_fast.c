@@ -53,7 +53,7 @@ static bool predicted(const struct tcp_connection *c, const struct net_packet *p
 
     if (c->state != TCP_STATE_ESTABLISHED || (c->flags & SPECIAL) || tcp->data_off != header << 2 ||
         (tcp->tcp_flags & ~RTE_TCP_PSH_FLAG) != RTE_TCP_ACK_FLAG || c->out_of_order ||
-        packet->congestion == CONGESTION_EXPERIENCED || packet->mbuf->nb_segs != 1)
+        packet->congestion == CONGESTION_EXPERIENCED || c->stack->held_full || packet->mbuf->nb_segs != 1)
         return false;
     in->sequence = rte_be_to_cpu_32(tcp->sent_seq);
     in->ack = rte_be_to_cpu_32(tcp->recv_ack);
@@ -131,7 +131,7 @@ static void acknowledge(struct tcp_connection *c, const struct fast_segment *in)
         tcp_set_retransmit(c);
     }
     if (c->flags & TCP_FLAG_CWND_LIMITED)
-        tcp_grow_window(c, acked);
+        tcp_grow_window(c, acked, stack_time(c->stack) - c->rack_sent_at);
     if (c->flags & TCP_FLAG_WANT_WRITE)
         tcp_tell_writable(c);
     if (c->send_unsent)

@@ -157,7 +157,7 @@ bool tcp_challenge_allowed(struct net_stack *stack);
 /* What can be offered at most: without window scaling 64 KiB, whatever the buffer. */
 static inline uint32_t tcp_receive_limit(const struct tcp_connection *c)
 {
-    uint32_t buffer = c->stack->config.receive_buffer, limit = 65535u << c->receive_scale;
+    uint32_t buffer = c->stack->receive_limit, limit = 65535u << c->receive_scale;
 
     return buffer < limit ? buffer : limit;
 }
@@ -207,8 +207,8 @@ void tcp_detect_loss(struct tcp_connection *c);
 void tcp_enter_recovery(struct tcp_connection *c);
 void segment_ring_push(struct tcp_segment **ring, struct tcp_segment *segment);
 void segment_ring_remove(struct tcp_segment **ring, struct tcp_segment *segment);
-/* `acked` bytes are newly acknowledged and nothing is being recovered. */
-void tcp_grow_window(struct tcp_connection *c, uint32_t acked);
+/* `acked` bytes are newly acknowledged and nothing is being recovered; `rtt`: a sample in us, or 0. */
+void tcp_grow_window(struct tcp_connection *c, uint32_t acked, uint32_t rtt);
 void tcp_tell_writable(struct tcp_connection *c);
 
 /* REQ RFC6298 2.3, 3-2: every ACK of new data [test: net_script/later_samples] */

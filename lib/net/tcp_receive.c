@@ -257,6 +257,10 @@ bool tcp_receive_payload(struct tcp_connection *c, struct tcp_input *in)
     uint32_t end = in->sequence + in->length, before = c->receive_next, skip = 0;
     bool fin = in->flags & RTE_TCP_FIN_FLAG, filled_hole = c->out_of_order != NULL;
 
+    if (c->stack->held_full && (c->readable || in->sequence != c->receive_next)) {
+        COUNT(c->stack, drop_tcp_pressure);
+        return false;
+    }
     if (sequence_before(in->sequence, c->receive_next)) {
         skip = c->receive_next - in->sequence;
         if (skip > in->length)

@@ -266,7 +266,7 @@ uint8_t *tcp_reserve_segment(struct tcp_connection *c, uint32_t length)
 {
     if (!tcp_can_send_data(c) || (c->flags & (TCP_FLAG_FIN_QUEUED | TCP_FLAG_FIN_WANTED)) || length > c->send_mss)
         return NULL;
-    if (tcp_send_room(c) < length)
+    if (tcp_send_room(c) < length || c->stack->census.send_mbufs >= c->stack->config.max_held_buffers)
         return reserve_refused(c);
     struct rte_mbuf *mbuf = stack_mbuf(c->stack);
     if (!mbuf)

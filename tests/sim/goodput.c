@@ -1,11 +1,18 @@
 /*
- * Goodput of one bulk transfer over a 100 Mbit/s link by delay and loss, in virtual time, beside what the link could
- * carry. Each cell has a floor: falling below it is a regression in recovery or congestion control.
+ * Goodput of one bulk transfer over a 100 Mbit/s link by delay and loss, in virtual time, beside what an ideal sender
+ * could have done. Each cell has a floor: falling below it is a regression in recovery or congestion control. Then a
+ * path with a deep queue.
  *
- *     goodput [--newreno]
+ *     goodput [--newreno | --markdown]
+ *
+ * The ideal sender loses nothing in starting up (it doubles its window each round trip from ten segments on) and then
+ * holds the rate of the link or of the response function of RFC 9438, whichever is lower: the larger of Reno's
+ * sqrt(1.5 / p) and CUBIC's 1.054 * (RTT / p)^(3/4) segments per round trip. `--markdown` prints
+ * docs/reference/tcp-goodput.md.
  */
 #include "tests/sim/sim.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -76,7 +83,27 @@ static void closed(void *arg, struct tcp_connection *connection, enum tcp_close_
     bulk.sender = NULL;
 }
 
-static double run(const struct cell *cell, enum net_congestion congestion, uint64_t *timeouts)
+/* Mbit/s of an ideal sender for the whole transfer, handshake included. */
+static double ideal(const struct cell *cell)
+{
+    const double segment = 1448, round_trip = (double)cell->round_trip_ms / 1e3, p = cell->loss_ppm / 1e6;
+    double rate = BITS_PER_SECOND * 1448.0 / 1514, window = 10 * segment, sent = 0, seconds = 1.5 * round_trip;
+
+    if (p > 0) {
+        const double reno = sqrt(1.5 / p), cubic = 1.054 * pow(round_trip / p, 0.75);
+        const double bound = (reno > cubic ? reno : cubic) * segment * 8 / round_trip;
+        rate = bound < rate ? bound : rate;
+    }
+    while (window * 8 / round_trip < rate && sent + window < BYTES) {
+        sent += window;
+        window *= 2;
+        seconds += round_trip;
+    }
+    seconds += (BYTES - sent) * 8 / rate;
+    return BYTES * 8.0 / seconds / 1e6;
+}
+
+static double run(const struct cell *cell, enum net_congestion congestion, uint32_t queue, uint64_t *counters)
 {
     struct sim *sim = &bulk.sim;
     struct net_address any = NET_ADDRESS_ANY, server = sim_address(SIM_SERVER, false);
@@ -87,7 +114,7 @@ static double run(const struct cell *cell, enum net_congestion congestion, uint6
         struct net_config *config = &sim->hosts[i].config;
         sim->links[i].delay_us = cell->round_trip_ms * 500;
         sim->links[i].bits_per_second = BITS_PER_SECOND;
-        sim->links[i].queue_bytes = 256 * 1024;
+        sim->links[i].queue_bytes = queue;
         config->send_buffer = config->receive_buffer = 2 << 20;
         config->congestion = congestion;
         config->callbacks = (struct tcp_callbacks){accepted, connected, readable, writable, ignore, closed};
@@ -101,29 +128,59 @@ static double run(const struct cell *cell, enum net_congestion congestion, uint6
            sim_step(sim, begin + UINT64_C(1000000000)))
         ;
     double seconds = (double)(sim->now - begin) / 1e6;
-    *timeouts = net_counters(sim->hosts[SIM_CLIENT].stack)[NET_COUNTER_tcp_timeouts];
+    memcpy(counters, net_counters(sim->hosts[SIM_CLIENT].stack), NET_COUNTERS * sizeof *counters);
     if (bulk.received < BYTES)
         fprintf(stderr, "only %u bytes arrived\n", bulk.received);
     sim_end(sim);
     return bulk.received * 8.0 / seconds / 1e6;
 }
 
-int main(int argc, char **argv)
+/* The queue holds a second: only a sender that looks at round trips slows down before it has filled it. */
+static bool deep_queue(void)
 {
-    enum net_congestion congestion =
-        argc > 1 && strcmp(argv[1], "--newreno") == 0 ? NET_CONGESTION_NEWRENO : NET_CONGESTION_CUBIC;
-    unsigned slow = 0;
-    uint64_t timeouts;
+    const struct cell cell = {20, 0, 0};
+    uint64_t counters[NET_COUNTERS];
+    double goodput = run(&cell, NET_CONGESTION_CUBIC, 12 << 20, counters);
+    bool good = counters[NET_COUNTER_tcp_slow_start_eased] > 0 && counters[NET_COUNTER_tcp_retransmits] == 0;
 
-    sim_environment();
-    printf("8 MiB over 100 Mbit/s, queue 256 KiB, %s\n", congestion == NET_CONGESTION_CUBIC ? "cubic" : "newreno");
-    printf("%12s %8s %14s %10s %10s\n", "round trip", "loss", "goodput", "floor", "timeouts");
+    printf("deep queue, 20 ms: %.2f Mbit/s, slow start eased %lu times, %lu retransmits%s\n", goodput,
+           (unsigned long)counters[NET_COUNTER_tcp_slow_start_eased],
+           (unsigned long)counters[NET_COUNTER_tcp_retransmits], good ? "" : "  WRONG");
+    return good;
+}
+
+static unsigned table(enum net_congestion congestion, bool markdown)
+{
+    uint64_t counters[NET_COUNTERS];
+    unsigned slow = 0;
+
+    printf(markdown ? "| round trip | loss | goodput, Mbit/s | ideal sender | share |\n|---|---|---|---|---|\n"
+                    : "  round trip     loss  goodput Mbit/s    ideal   share    floor  timeouts\n");
     for (unsigned i = 0; i < sizeof cells / sizeof *cells; i++) {
-        double goodput = run(&cells[i], congestion, &timeouts);
-        bool good = goodput >= cells[i].floor || congestion != NET_CONGESTION_CUBIC;
-        printf("%9lu ms %6.1f %% %7.2f Mbit/s %10.1f %10lu%s\n", (unsigned long)cells[i].round_trip_ms,
-               cells[i].loss_ppm / 10000.0, goodput, cells[i].floor, (unsigned long)timeouts, good ? "" : "  TOO SLOW");
+        const struct cell *cell = &cells[i];
+        double goodput = run(cell, congestion, 256 * 1024, counters), best = ideal(cell);
+        bool good = goodput >= cell->floor || congestion != NET_CONGESTION_CUBIC;
+        if (markdown)
+            printf("| %lu ms | %.1f %% | %.1f | %.1f | %.0f %% |\n", (unsigned long)cell->round_trip_ms,
+                   cell->loss_ppm / 10000.0, goodput, best, 100 * goodput / best);
+        else
+            printf("%9lu ms %6.1f %% %15.2f %8.2f %5.0f %% %8.1f %9lu%s\n", (unsigned long)cell->round_trip_ms,
+                   cell->loss_ppm / 10000.0, goodput, best, 100 * goodput / best, cell->floor,
+                   (unsigned long)counters[NET_COUNTER_tcp_timeouts], good ? "" : "  TOO SLOW");
         slow += !good;
     }
-    return slow != 0;
+    return slow;
+}
+
+int main(int argc, char **argv)
+{
+    bool newreno = argc > 1 && strcmp(argv[1], "--newreno") == 0, markdown = argc > 1 && !newreno;
+
+    sim_environment();
+    if (!markdown)
+        printf("8 MiB over 100 Mbit/s, queue 256 KiB, %s\n", newreno ? "newreno" : "cubic");
+    unsigned wrong = table(newreno ? NET_CONGESTION_NEWRENO : NET_CONGESTION_CUBIC, markdown);
+    if (!markdown)
+        wrong += !deep_queue();
+    return wrong != 0;
 }

@@ -1737,6 +1737,72 @@ static void ecn_survives_a_cookie(struct script *s)
     CHECK(s, info.ecn && info.sack);
 }
 
+/* ---- The pool under pressure. */
+
+static void pressure_stops_slow_readers_first(struct script *s)
+{
+    s->config.max_held_buffers = 8;
+    s->consume = false;
+    script_establish(s);
+    for (uint32_t i = 0; i < 8; i++)
+        script_send(s, A, 1 + 1000 * i, 1, 65535, 1000);
+    CHECK(s, tcp_readable_bytes(s->connection) == 8000);
+    script_send(s, A, 8001, 1, 65535, 1000);
+    CHECK(s, tcp_readable_bytes(s->connection) == 8000 && script_counter(s, NET_COUNTER_drop_tcp_pressure) == 1);
+    /* Another connection, whose application reads at once, is not hindered. */
+    struct tcp_connection *slow = s->connection;
+    struct net_address any = NET_ADDRESS_ANY;
+    uint32_t initial = s->our_initial;
+    s->our_port = 1884;
+    tcp_listen(s->stack, &any, 1884, s);
+    script_send(s, S, 0, 0, 65535, 0);
+    script_send(s, A, 1, 1, 65535, 0);
+    CHECK(s, s->connection != slow);
+    s->consume = true;
+    script_send(s, A, 1, 1, 65535, 1000);
+    CHECK(s, s->consumed == 1000);
+    /* The slow one reads: it goes on where it was. */
+    tcp_consume(slow, 8000);
+    s->our_port = 1883;
+    s->our_initial = initial;
+    script_send(s, A, 8001, 1, 65535, 1000);
+    CHECK(s, s->consumed == 2000);
+}
+
+static void pressure_narrows_windows(struct script *s)
+{
+    struct script_segment *out;
+    uint32_t window = 0;
+
+    s->config.max_held_buffers = 8;
+    s->config.receive_buffer = 65535;
+    s->consume = false;
+    script_establish(s);
+    for (uint32_t i = 0; i < 6; i++)
+        script_send(s, A, 1 + 1000 * i, 1, 65535, 1000);
+    while ((out = script_next(s)) != NULL)
+        window = out->window;
+    CHECK(s, window == 65535 - 6000); /* what was offered is never taken back */
+    tcp_consume(s->connection, 1000);
+    for (uint32_t i = 6; i < 60; i++) { /* as it is used up, no more is offered than half the buffer */
+        script_send(s, A, 1 + 1000 * i, 1, 65535, 1000);
+        tcp_consume(s->connection, 1000);
+        script_turn(s);
+    }
+    while ((out = script_next(s)) != NULL)
+        window = out->window;
+    CHECK(s, window <= 65535 / 2 && window > 1000);
+}
+
+static void pressure_bounds_what_is_sent(struct script *s)
+{
+    static const uint8_t bytes[20000];
+
+    s->config.max_held_buffers = 8;
+    script_establish(s);
+    CHECK(s, tcp_send(s->connection, bytes, sizeof bytes) == 8000);
+}
+
 #define SCRIPT(name) \
     {                \
 #name, name  \
@@ -1852,6 +1918,9 @@ static const struct {
     SCRIPT(ecn_is_asked_for_once),
     SCRIPT(ecn_active),
     SCRIPT(ecn_survives_a_cookie),
+    SCRIPT(pressure_stops_slow_readers_first),
+    SCRIPT(pressure_narrows_windows),
+    SCRIPT(pressure_bounds_what_is_sent),
 };
 
 static bool wanted(const char *name, int argc, char **argv)
