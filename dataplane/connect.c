@@ -5,11 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <rte_mempool.h>
+
 #include "dataplane/aliases.h"
 #include "dataplane/client.h"
 #include "dataplane/deliver.h"
 #include "dataplane/directory.h"
 #include "dataplane/handlers.h"
+#include "dataplane/payload_format.h"
 #include "dataplane/route.h"
 #include "dataplane/session.h"
 #include "dataplane/worker.h"
@@ -380,6 +383,29 @@ static bool will_topic_is_taken(struct worker *worker, struct mqtt_span topic)
                           (const char *)topic.data, topic.length) == TOPIC_OK;
 }
 
+/* 0, or why nobody new is let in: those who are connected need what is left. */
+static uint8_t overload(struct worker *worker)
+{
+    const struct shm_config *config = worker->config;
+    const struct rte_mempool *pool = worker->dataplane->pool;
+    struct mem_stats memory;
+    mem_stats(worker->memory, &memory);
+    if (config->mqtt.overload_memory < 100 && memory.used > memory.capacity / 100 * config->mqtt.overload_memory) {
+        worker->counters.overload_memory++;
+        return MQTT_REASON_QUOTA_EXCEEDED;
+    }
+    if (config->mqtt.overload_buffers < 100 && pool != NULL &&
+        UINT64_C(100) * rte_mempool_in_use_count(pool) > (uint64_t)pool->size * config->mqtt.overload_buffers) {
+        worker->counters.overload_buffers++;
+        return MQTT_REASON_QUOTA_EXCEEDED;
+    }
+    if (worker->now < worker->busy_until) {
+        worker->counters.overload_loop++;
+        return MQTT_REASON_SERVER_BUSY;
+    }
+    return MQTT_REASON_SUCCESS;
+}
+
 /* 0, or why this client is not welcome. */
 /* REQ MQTT-5 [MQTT-4.12.0-1]: unknown methods are refused with 0x8C [test: conformance/connect_refusals] */
 /* REQ MQTT-5 [MQTT-4.12.0-6]: no AUTH and no method to a client that named none [test: conformance/password_alone] */
@@ -403,7 +429,11 @@ static uint8_t refusal(struct worker *worker, const struct mqtt_connect *connect
     if (connect->has_will && !will_topic_is_taken(worker, connect->will_topic)) {
         return MQTT_REASON_TOPIC_NAME_INVALID;
     }
-    return MQTT_REASON_SUCCESS;
+    if (connect->has_will && connect->version == MQTT_V5 && worker->config->mqtt.payload_format_check &&
+        !payload_format_is_kept(&connect->will_properties, connect->will_payload)) {
+        return MQTT_REASON_PAYLOAD_FORMAT_INVALID;
+    }
+    return overload(worker);
 }
 
 /* What its CONNECT says about how to talk to it. */

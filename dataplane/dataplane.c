@@ -127,6 +127,7 @@ void dataplane_describe(struct dataplane *dataplane, const struct shm_config *co
                                                     .length = (uint16_t)config->mqtt.max_topic_length};
     dataplane->filters_max = (uint32_t)RTE_MAX((uint64_t)FILTERS_MIN, RTE_MIN(subscriptions, UINT64_C(16) << 20));
     memcpy(dataplane->seed.key, config->seed + 16, sizeof(dataplane->seed.key));
+    dataplane->overload_cycles = UINT64_MAX;
     steering_fill(dataplane);
 }
 
@@ -152,6 +153,9 @@ int dataplane_start(struct dataplane *dataplane, const struct shm_config *config
         return -1;
     }
     clock_init(&dataplane->clock);
+    if (config->mqtt.overload_loop_ms > 0) {
+        dataplane->overload_cycles = dataplane->clock.cycles_per_second * config->mqtt.overload_loop_ms / 1000;
+    }
     if (pool_create(dataplane, error) != 0 || ports_open(dataplane, error) != 0 ||
         dataplane_create_workers(dataplane, clock_microseconds(&dataplane->clock, rte_rdtsc()), error) != 0) {
         return -1;

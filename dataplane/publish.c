@@ -10,6 +10,7 @@
 #include "dataplane/client.h"
 #include "dataplane/deliver.h"
 #include "dataplane/handlers.h"
+#include "dataplane/payload_format.h"
 #include "dataplane/retained.h"
 #include "dataplane/route.h"
 #include "dataplane/session.h"
@@ -167,7 +168,7 @@ static void publication_accept(struct worker *worker, struct client *client, con
  */
 /* REQ MQTT-3.1.1 [MQTT-3.3.5-2]: acknowledged as usual [test: none yet] */
 static enum packet_result publish_refuse(struct worker *worker, struct client *client,
-                                         const struct mqtt_publish *publish)
+                                         const struct mqtt_publish *publish, uint8_t reason)
 {
     if (client->version != MQTT_V5) {
         publish_acknowledge(worker, client, publish, ROUTE_MATCHED);
@@ -177,8 +178,7 @@ static enum packet_result publish_refuse(struct worker *worker, struct client *c
         packet_ids_remove(&client->session->received, publish->packet_id);
     }
     if (publish->qos > 0) {
-        client_send_ack(worker, client, publish->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, publish->packet_id,
-                        MQTT_REASON_NOT_AUTHORIZED);
+        client_send_ack(worker, client, publish->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, publish->packet_id, reason);
     }
     return PACKET_DONE;
 }
@@ -206,7 +206,7 @@ static enum packet_result publish_route(struct worker *worker, struct client *cl
     publication_release(&publication, worker->memory);
     mem_free(worker->memory, (void *)(uintptr_t)publication.properties.data);
     if (routed == ROUTE_RESERVED) {
-        return publish_refuse(worker, client, publish);
+        return publish_refuse(worker, client, publish, MQTT_REASON_NOT_AUTHORIZED);
     }
     if (routed == ROUTE_REFUSED) {
         return client_violation(worker, client, &worker->counters.violated_topic_limit, MQTT_REASON_TOPIC_NAME_INVALID);
@@ -262,6 +262,12 @@ enum packet_result publish_handle(struct worker *worker, struct client *client, 
         !alias_resolve(worker, client, &publish)) {
         return client_violation(worker, client, &worker->counters.violated_topic_alias,
                                 MQTT_REASON_TOPIC_ALIAS_INVALID);
+    }
+    if (publish.properties.present != 0 && worker->config->mqtt.payload_format_check &&
+        !payload_format_is_kept(&publish.properties, publish.payload)) {
+        worker->counters.dropped_payload_format++;
+        return publish.qos == 0 ? client_disconnect(worker, client, MQTT_REASON_PAYLOAD_FORMAT_INVALID)
+                                : publish_refuse(worker, client, &publish, MQTT_REASON_PAYLOAD_FORMAT_INVALID);
     }
     return publish.qos == 2 ? publish_once(worker, client, header, body, &publish)
                             : publish_route(worker, client, header, body, &publish);

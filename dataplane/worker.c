@@ -16,6 +16,7 @@ enum {
     TIMER_BUDGET = 4096,      /* timers per iteration */
     MAILS_PER_ITERATION = 512, /* of each other worker */
     MATCH_CACHE_ENTRIES = 65536,
+    OVERLOAD_TIME_US = 1000000, /* how long one slow iteration keeps new clients out */
 };
 
 /* ---- Set-up ----------------------------------------------------------------------------------------------------- */
@@ -362,6 +363,9 @@ static void iteration_count(struct worker *worker, uint32_t work, uint64_t cycle
         worker->runtime.busy_cycles += cycles;
         histogram_record(&worker->loop_time, (cycles * worker->dataplane->clock.ns_per_2e20) >> 20);
         idle_work(&worker->idle, worker->now);
+        if (cycles > worker->dataplane->overload_cycles) {
+            worker->busy_until = worker->now + OVERLOAD_TIME_US;
+        }
     } else {
         worker->runtime.idle_cycles += cycles;
     }

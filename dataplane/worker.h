@@ -96,6 +96,7 @@ struct worker {
     struct subscribe_pending *pending_first, *pending_last;
     struct retained_walk_job *retained_walks;
     bool presence_failed;
+    uint64_t busy_until; /* microseconds: after an iteration that took too long nobody new is let in */
 
     struct topic_subscribers *subscribers;
     struct topic_retained *retained;

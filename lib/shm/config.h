@@ -128,6 +128,10 @@ struct shm_mqtt_config {
     uint32_t allow_anonymous;       /* 0 or 1 */
     uint32_t connect_timeout_s;     /* a connection without a CONNECT is closed after this */
     uint32_t shared_strategy;       /* enum shm_shared_strategy */
+    uint32_t payload_format_check;  /* 0 or 1: payloads that say so must be UTF-8 */
+    uint32_t overload_memory;       /* percent of a worker's memory in use, above which nobody new is let in; 100: never */
+    uint32_t overload_buffers;      /* percent of the packet buffers in use, likewise */
+    uint32_t overload_loop_ms;      /* an iteration that took longer, likewise for a second; 0: never */
     uint32_t topic_alias_out;       /* aliases that the router uses towards a client that allows them; 0: none */
 };
 

@@ -5,20 +5,7 @@ import time
 
 import wire
 from harness import equal, expect, test
-from wire import Wire, connected, packet, properties, take_properties, text
-
-will_topic_flags = 0x06  # clean start, will
-
-
-def will(topic, payload, will_properties=b""):
-    """The will's part of a CONNECT of MQTT 5.0."""
-    return wire.length(len(will_properties)) + will_properties + text(topic) + text(payload)
-
-
-def connack(connection, client_id, version=5, **options):
-    """Flags, reason code and properties of the CONNACK."""
-    body = connection.handshake(client_id, version, **options)
-    return body[0], body[1], dict(take_properties(body[2:])[0]) if version == 5 else {}
+from wire import Wire, connack, connected, packet, properties, take_properties, text, will
 
 
 def acknowledge(connection, message, qos=1):
@@ -515,7 +502,8 @@ def shared_members(router):
         member.send(wire.disconnect)
         member.wait_closed()
     publish(61, 30)
-    equal(collect(members[:1]), [list(range(61, 91))], "all to the one who is there")
+    # In any order: what another worker passes on comes later, and shared subscriptions are not ordered [MQTT-4.6.0-6].
+    equal(sorted(collect(members[:1])[0]), list(range(61, 91)), "all to the one who is there")
     members[0].send(wire.disconnect)
     members[0].wait_closed()
     publish(91, 30)

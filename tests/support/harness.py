@@ -123,6 +123,7 @@ def options(description):
     parser.add_argument("--link", choices=["af_xdp", "af_packet", "tap"], help="the lab's link (default: the best)")
     parser.add_argument("--workers", type=int, default=1, help="the router's workers (default 1)")
     parser.add_argument("--target", choices=["pollux", "mosquitto"], default="pollux", help="what is tested")
+    parser.add_argument("--config", help="the lab's configuration (default: the suite's own)")
     parser.add_argument("--only", default="*", metavar="PATTERN", help="tests whose names contain it, like 'take_over*paho|will'")
     parser.add_argument("--list", action="store_true", help="print the names and end")
     parser.add_argument("--keep", action="store_true", help="leave the lab up afterwards")
@@ -142,6 +143,8 @@ def lab_up(arguments):
     command = [lab, "up", "--workers", str(arguments.workers), "--target", arguments.target]
     if arguments.link:
         command += ["--link", arguments.link]
+    if arguments.config:
+        command += ["--config", arguments.config]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 

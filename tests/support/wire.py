@@ -211,3 +211,14 @@ def connected(router, name, version=4, **options):
     if body[1] != 0:
         raise AssertionError(f"CONNACK with reason code {body[1]}")
     return wire
+
+
+def will(topic, payload, will_properties=b""):
+    """The will's part of a CONNECT of MQTT 5.0."""
+    return length(len(will_properties)) + will_properties + text(topic) + text(payload)
+
+
+def connack(connection, client_id, version=5, **options):
+    """Flags, reason code and properties of the CONNACK."""
+    body = connection.handshake(client_id, version, **options)
+    return body[0], body[1], dict(take_properties(body[2:])[0]) if version == 5 else {}
