@@ -161,6 +161,7 @@ struct net_stack {
     uint32_t neighbour_mask;
     uint32_t neighbours_incomplete;
     uint32_t listener_count;
+    uint32_t listener_high; /* listeners ever used: a SYN looks at no more */
     uint32_t challenge_left; /* RFC 5961 section 7 */
     uint32_t echo_left;      /* RFC 4443 section 2.4 (f) */
     uint32_t echo_tick;

@@ -11,9 +11,9 @@ static struct tcp_listener *listener_find(struct net_stack *stack, const struct 
 {
     struct tcp_listener *any = NULL;
 
-    for (uint32_t i = 0; i < stack->config.max_listeners; i++) {
+    for (uint32_t i = 0; i < stack->listener_high; i++) {
         struct tcp_listener *listener = &stack->listeners[i];
-        if (!listener->used || listener->port != flow->local_port)
+        if (listener->port != flow->local_port || !listener->used)
             continue;
         if (net_address_equal(&listener->address, &flow->local))
             return listener;
@@ -38,6 +38,8 @@ int tcp_listen(struct net_stack *stack, const struct net_address *address, uint1
         return -1;
     stack->listeners[free] = (struct tcp_listener){*address, port, true, listener_arg};
     stack->listener_count++;
+    if ((uint32_t)free >= stack->listener_high)
+        stack->listener_high = (uint32_t)free + 1;
     return free;
 }
 
@@ -181,7 +183,7 @@ static void syn_received(struct net_stack *stack, struct tcp_input *in, const st
     half->interface = (uint8_t)interface;
     half->neighbour = (uint32_t)neighbour;
     if (cookie) {
-        uint32_t timestamp = half_open_timestamp(stack, half);
+        uint32_t timestamp = half->flags & HALF_OPEN_TIMESTAMPS ? half_open_timestamp(stack, half) : 0;
         half->local_initial = tcp_cookie_make(stack, &half->flow, half, &timestamp);
         COUNT(stack, tcp_syn_cookies_sent);
         syn_ack_send(stack, half, timestamp);
