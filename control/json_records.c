@@ -94,6 +94,7 @@ static void fill_client(json_t *object, const struct shm_client_record *client)
     set_text(object, "protocol", client->protocol == 5 ? "5.0" : client->protocol == 4 ? "3.1.1" : "3.1");
     set_boolean(object, "clean-start", (client->flags & SHM_CLIENT_CLEAN_START) != 0);
     set_boolean(object, "will", (client->flags & SHM_CLIENT_WILL) != 0);
+    set_boolean(object, "limited", (client->flags & SHM_CLIENT_LIMITED) != 0);
     set_number(object, "keepalive-seconds", client->keepalive_s);
     set_number(object, "session-expiry-seconds", client->session_expiry_s);
     set_number(object, "subscriptions", client->subscriptions);

@@ -270,6 +270,9 @@ void clients_retry(struct worker *worker)
         if (client->doom != 0) {
             client_disconnect(worker, client, client->doom);
         } else {
+            if (client->limits != NULL && client->session != NULL) {
+                session_flush(worker, client->session); /* what was held back towards it */
+            }
             client_read(worker, client);
         }
         client = next;
@@ -467,6 +470,7 @@ static void client_free(struct worker *worker, struct client *client)
         mem_free(worker->memory, client->aliases);
     }
     alias_table_free(client->aliases_out, worker->memory);
+    mem_free(worker->memory, client->limits);
     client->listener->open--;
     worker->clients--;
     mem_free(worker->memory, client);

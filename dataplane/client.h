@@ -74,6 +74,7 @@ struct client {
     struct client *next_waiting;
     struct partial_packet *partial;
     struct topic_aliases *aliases;   /* that the client has set */
+    struct limits *limits;           /* NULL: none */
     struct alias_table *aliases_out; /* that the router has set; NULL: none are used */
     struct listener *listener;       /* whose connection it is */
     struct timer timer;              /* CONNECT timeout, then keepalive */

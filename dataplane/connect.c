@@ -12,6 +12,7 @@
 #include "dataplane/deliver.h"
 #include "dataplane/directory.h"
 #include "dataplane/handlers.h"
+#include "dataplane/rate_limits.h"
 #include "dataplane/payload_format.h"
 #include "dataplane/route.h"
 #include "dataplane/session.h"
@@ -282,6 +283,9 @@ static void attach(struct worker *worker, struct client *client, struct session 
     client->keepalive_s = keepalive(worker, connect);
     client_keepalive_start(worker, client);
     aliases_allow(worker, client, &connect->properties);
+    if (client->limits == NULL && limits_are_set(&worker->config->mqtt)) {
+        client->limits = mem_alloc_zero(worker->memory, sizeof(*client->limits));
+    }
     session->client = client;
     session->version = client->version;
     session->clean_start = connect->clean_start;

@@ -5,6 +5,7 @@
 
 #include "dataplane/aliases.h"
 #include "dataplane/client.h"
+#include "dataplane/rate_limits.h"
 #include "dataplane/worker.h"
 #include "lib/mqtt/packets.h"
 #include "lib/mqtt/publish.h"
@@ -173,6 +174,26 @@ static enum sent packet_build(struct worker *worker, struct client *client, stru
     return SENT;
 }
 
+/* May the client get a message now? Else it is tried again in each iteration. */
+static bool limit_passes(struct worker *worker, struct client *client)
+{
+    if (limits_open_out(client->limits, &worker->config->mqtt, worker->now)) {
+        client->limits->held_out = false;
+        return true;
+    }
+    worker->counters.limited_out += !client->limits->held_out;
+    client->limits->held_out = true;
+    client_wait(worker, client);
+    return false;
+}
+
+static void limit_count(struct worker *worker, struct client *client, uint64_t bytes)
+{
+    if (client->limits != NULL) {
+        limits_take_out(client->limits, &worker->config->mqtt, bytes);
+    }
+}
+
 /* For a client that takes topic aliases: its topic once, then two bytes. */
 static enum sent packet_build_aliased(struct worker *worker, struct client *client, struct publication *publication,
                                       struct mqtt_publish_own *own)
@@ -191,7 +212,7 @@ static enum sent publish_send(struct worker *worker, struct session *session, st
                               struct mqtt_publish_own *own)
 {
     struct client *client = session->client;
-    if (client->stream != NULL) {
+    if (client->stream != NULL || (client->limits != NULL && !limit_passes(worker, client))) {
         return SENT_NOT;
     }
     if (packet_is_reusable(client, publication, own) && publication->packet.length <= tcp_reserve_max(client->tcp) &&
@@ -201,6 +222,7 @@ static enum sent publish_send(struct worker *worker, struct session *session, st
             worker->counters.messages_out++;
             session->messages_out++;
             session->bytes_out += publication->packet.length;
+            limit_count(worker, client, publication->packet.length);
         }
         return sent;
     }
@@ -216,6 +238,7 @@ static enum sent publish_send(struct worker *worker, struct session *session, st
         worker->counters.messages_out++;
         session->messages_out++;
         session->bytes_out += worker->counters.bytes_out - bytes;
+        limit_count(worker, client, worker->counters.bytes_out - bytes);
     }
     return sent;
 }

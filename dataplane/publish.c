@@ -10,6 +10,7 @@
 #include "dataplane/client.h"
 #include "dataplane/deliver.h"
 #include "dataplane/handlers.h"
+#include "dataplane/rate_limits.h"
 #include "dataplane/payload_format.h"
 #include "dataplane/retained.h"
 #include "dataplane/route.h"
@@ -238,8 +239,8 @@ static enum packet_result publish_once(struct worker *worker, struct client *cli
 }
 
 /* REQ MQTT-5 [MQTT-4.3.2-5]: after PUBACK the same identifier is a new message [test: messages/publish_and_receive] */
-enum packet_result publish_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
-                                  const uint8_t *body)
+static enum packet_result publish_take(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                                       const uint8_t *body)
 {
     struct mqtt_publish publish;
     uint8_t reason;
@@ -271,6 +272,31 @@ enum packet_result publish_handle(struct worker *worker, struct client *client, 
     }
     return publish.qos == 2 ? publish_once(worker, client, header, body, &publish)
                             : publish_route(worker, client, header, body, &publish);
+}
+
+/* A client over one of its limits is not read for the moment. */
+static enum packet_result publish_take_limited(struct worker *worker, struct client *client,
+                                               const struct mqtt_header *header, const uint8_t *body)
+{
+    struct limits *limits = client->limits;
+    if (!limits_open_in(limits, &worker->config->mqtt, worker->now)) {
+        worker->counters.limited_in += !limits->held_in;
+        limits->held_in = true;
+        return client_wait(worker, client);
+    }
+    limits->held_in = false;
+    const enum packet_result result = publish_take(worker, client, header, body);
+    if (result == PACKET_DONE) {
+        limits_take_in(limits, &worker->config->mqtt, header->length + header->remaining_length);
+    }
+    return result;
+}
+
+enum packet_result publish_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                                  const uint8_t *body)
+{
+    return client->limits == NULL ? publish_take(worker, client, header, body)
+                                  : publish_take_limited(worker, client, header, body);
 }
 
 /* ---- Acknowledgements of what the router sent ------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "dataplane/rate_limits.h"
 #include "dataplane/session.h"
 #include "dataplane/worker.h"
 
@@ -52,6 +53,10 @@ static void client_describe(const struct worker *worker, const struct session *s
         .flags = (session->client != NULL ? SHM_CLIENT_CONNECTED : 0) |
                  (session->client_id_length > SHM_CLIENT_ID_MAX ? SHM_CLIENT_ID_CUT : 0) |
                  (session->clean_start ? SHM_CLIENT_CLEAN_START : 0) |
+                 (session->client != NULL && session->client->limits != NULL &&
+                          (session->client->limits->held_in || session->client->limits->held_out)
+                      ? SHM_CLIENT_LIMITED
+                      : 0) |
                  (session->will.message != NULL ? SHM_CLIENT_WILL : 0) |
                  (session->user_name_length > SHM_USERNAME_MAX ? SHM_CLIENT_USERNAME_CUT : 0),
         .since_us = worker->now - session->since,

@@ -104,6 +104,8 @@ struct shm_tcp_config {
 };
 
 struct shm_mqtt_config {
+    uint64_t limit_bytes_in;       /* a second, of one client; 0: no limit */
+    uint64_t limit_bytes_out;
     uint64_t max_queued_bytes;     /* per session */
     uint64_t max_retained_bytes;   /* in all */
     uint32_t max_packet_size;      /* bytes of a whole packet, both ways */
@@ -128,6 +130,8 @@ struct shm_mqtt_config {
     uint32_t allow_anonymous;       /* 0 or 1 */
     uint32_t connect_timeout_s;     /* a connection without a CONNECT is closed after this */
     uint32_t shared_strategy;       /* enum shm_shared_strategy */
+    uint32_t limit_messages_in;     /* a second, of one client; 0, here and below: no limit */
+    uint32_t limit_messages_out;
     uint32_t payload_format_check;  /* 0 or 1: payloads that say so must be UTF-8 */
     uint32_t overload_memory;       /* percent of a worker's memory in use, above which nobody new is let in; 100: never */
     uint32_t overload_buffers;      /* percent of the packet buffers in use, likewise */

@@ -96,8 +96,9 @@ enum shm_client_flags {
     SHM_CLIENT_CLEAN_START = 1u << 2,  /* of the CONNECT (3.1.1: clean session) */
     SHM_CLIENT_WILL = 1u << 3,         /* a will message is set */
     SHM_CLIENT_USERNAME_CUT = 1u << 4, /* the user name is longer than the record holds */
+    SHM_CLIENT_LIMITED = 1u << 5,      /* held back now: it is above one of its limits */
 };
-#define SHM_CLIENT_FLAGS_ALL 0x1fu
+#define SHM_CLIENT_FLAGS_ALL 0x3fu
 
 /* An MQTT session. */
 struct shm_client_record {

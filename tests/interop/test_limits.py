@@ -1,9 +1,10 @@
 """A router that offers less than the protocol has (limits.yaml): who is told, who is refused, and with which code."""
 
 import struct
+import time
 
 import wire
-from harness import equal, test
+from harness import equal, expect, test
 from wire import Wire, connack, connected, packet, properties, will
 
 
@@ -55,3 +56,35 @@ def payload_format(router):
     connection = Wire(router)
     connection.send(wire.connect("x", 5, flags=0x06, payload=will("a", b"\xff", says)))
     equal([(first, body[:2]) for first, body in connection.wait_closed()], [(0x20, b"\0\x99")], "will")
+
+
+@test(targets=["pollux"])
+def messages_in(router):
+    """A publisher above its limit is slowed down, not cut off, and loses nothing; show clients tells."""
+    publisher = connected(router, "publisher", 5)
+    data = b"".join(wire.publish(router.topic("a"), b"x", 1, 5, number) for number in range(1, 151))
+    start = time.monotonic()
+    publisher.send(data)
+    time.sleep(0.5)
+    record = [r for r in router.show("clients") if r["id"] == router.client_id("publisher")]
+    equal([r["limited"] for r in record], [True], "limited in show clients")
+    for number in range(1, 151):
+        equal(publisher.packet()[1][:2], struct.pack(">H", number), "PUBACK")
+    seconds = time.monotonic() - start
+    expect(1.8 <= seconds <= 3.5, f"150 messages at 50 a second after a burst of 50 take 2 s, not {seconds:.2f}")
+
+
+@test(targets=["pollux"])
+def messages_out(router):
+    """What is above the subscriber's limit waits in its queue, in order."""
+    subscriber = connected(router, "subscriber", 5)
+    subscriber.subscribe(router.topic("a"), 1, 5)
+    publishers = [connected(router, f"publisher{number}", 5) for number in range(6)]
+    for publisher in publishers:
+        publisher.send(b"".join(wire.publish(router.topic("a"), b"x", 1, 5, number) for number in range(1, 51)))
+    start = time.monotonic()
+    for _ in range(300):
+        message = subscriber.published(5)
+        subscriber.send(packet(0x40, struct.pack(">H", message.identifier)))
+    seconds = time.monotonic() - start
+    expect(1.7 <= seconds <= 3.5, f"300 messages at 100 a second after a burst of 100 take 2 s, not {seconds:.2f}")
