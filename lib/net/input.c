@@ -39,6 +39,19 @@ static bool packet_dispatch(struct net_stack *stack, struct net_packet *packet)
     return false;
 }
 
+/* Steering saw fragments and went by the addresses: now that the ports are known, the packet goes where they belong. */
+static bool redirected(struct net_stack *stack, const struct net_packet *packet)
+{
+    const struct net_config *config = &stack->config;
+
+    if (!packet->reassembled || !config->redirect || tcp_flow_is_ours(stack, &packet->flow))
+        return false;
+    COUNT(stack, fragments_redirected);
+    config->redirect(config->arg, config->flow_owner(config->arg, net_flow_hash(&packet->flow, config->rss_key)),
+                     packet->interface, packet->mbuf);
+    return true;
+}
+
 static bool frame_parse(struct net_stack *stack, unsigned interface, struct rte_mbuf *mbuf, struct net_packet *packet)
 {
     if (mbuf->priv_size < NET_MBUF_PRIVATE) {
@@ -47,8 +60,8 @@ static bool frame_parse(struct net_stack *stack, unsigned interface, struct rte_
     }
     packet->mbuf = mbuf;
     packet->interface = (uint8_t)interface;
-    packet->plain = false;
-    return ethernet_parse(stack, packet) && packet_dispatch(stack, packet);
+    packet->plain = packet->reassembled = false;
+    return ethernet_parse(stack, packet) && packet_dispatch(stack, packet) && !redirected(stack, packet);
 }
 
 /* ---- The plain way. */

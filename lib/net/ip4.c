@@ -99,8 +99,11 @@ bool ip4_parse(struct net_stack *stack, struct net_packet *packet)
     packet->transport_offset = (uint16_t)(packet->network_offset + header_length);
     packet->transport_length = (uint16_t)(total - header_length);
     if (header->fragment_offset & rte_cpu_to_be_16(RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)) {
+        const uint16_t field = rte_be_to_cpu_16(header->fragment_offset);
+        const struct net_fragment fragment = {header->packet_id, (field & RTE_IPV4_HDR_OFFSET_MASK) * 8u,
+                                              field & RTE_IPV4_HDR_MF_FLAG};
         COUNT(stack, fragments_received);
-        return reassembly_input(stack, packet);
+        return reassembly_input(stack, packet, &fragment);
     }
     return true;
 }

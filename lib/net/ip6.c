@@ -6,11 +6,17 @@
 #include <rte_byteorder.h>
 #include <rte_ip.h>
 
-enum { EXTENSIONS_MAX = 4, EXTENSION_HOP = 0, EXTENSION_ROUTING = 43, EXTENSION_DESTINATION = 60 };
+enum {
+    EXTENSIONS_MAX = 4,
+    EXTENSION_HOP = 0,
+    EXTENSION_ROUTING = 43,
+    EXTENSION_FRAGMENT = 44,
+    EXTENSION_DESTINATION = 60
+};
 
 /*
  * Skip hop-by-hop, destination and (exhausted) routing headers. Returns the offset of what follows and sets *next; 0
- * when the chain is malformed, too long or of a kind that is not supported (fragments, AH).
+ * when the chain is malformed, too long or of a kind that is not supported (AH).
  */
 /* REQ RFC8200 4-1: in order, four at most [test: none yet] */
 /* REQ RFC8200 4.4: none with segments left [test: none yet] */
@@ -63,6 +69,27 @@ bool ip6_addresses_acceptable(struct net_stack *stack, const struct net_packet *
 }
 
 /* REQ RFC8200 3: version 6 [test: none yet] */
+/* The fragment header stands right behind the IPv6 header: what hosts send. True: the packet is complete. */
+static bool fragment_parse(struct net_stack *stack, struct net_packet *packet, uint32_t start)
+{
+    const uint8_t *header = rte_pktmbuf_mtod_offset(packet->mbuf, const uint8_t *, packet->transport_offset);
+
+    COUNT(stack, fragments_received);
+    if (packet->transport_offset != start || packet->transport_length < NET_FRAGMENT_HEADER6 ||
+        packet->mbuf->data_len < packet->transport_offset + NET_FRAGMENT_HEADER6) {
+        DROP(stack, packet->mbuf, drop_fragment_malformed);
+        return false;
+    }
+    const uint32_t field = (uint32_t)header[2] << 8 | header[3];
+    struct net_fragment fragment = {.start = field & 0xfff8, .more = field & 1};
+    memcpy(&fragment.identifier, header + 4, 4);
+    packet->protocol = header[0];
+    packet->transport_offset = (uint16_t)(packet->transport_offset + NET_FRAGMENT_HEADER6);
+    packet->transport_length = (uint16_t)(packet->transport_length - NET_FRAGMENT_HEADER6);
+    /* REQ RFC8200 4.5: fragments are put together within a bound [test: net_script/fragments_of_ip6] */
+    return reassembly_input(stack, packet, &fragment);
+}
+
 bool ip6_parse(struct net_stack *stack, struct net_packet *packet)
 {
     struct rte_mbuf *mbuf = packet->mbuf;
@@ -92,5 +119,5 @@ bool ip6_parse(struct net_stack *stack, struct net_packet *packet)
     packet->congestion = (rte_be_to_cpu_32(header->vtc_flow) >> 20) & 3;
     packet->transport_offset = (uint16_t)offset;
     packet->transport_length = (uint16_t)(payload - (offset - start));
-    return true;
+    return next != EXTENSION_FRAGMENT || fragment_parse(stack, packet, start);
 }

@@ -1,5 +1,6 @@
 /*
- * IPv4 fragments (RFC 791, 815; overlaps refused as in RFC 5722). Private to lib/net (stack.h); the stack's thread.
+ * Fragments of IPv4 (RFC 791, 815) and IPv6 (RFC 8200 section 4.5); overlaps are refused in both (RFC 5722). Private to
+ * lib/net (stack.h); the stack's thread.
  *
  * Bounds: config.max_reassembly packets at a time, FRAGMENTS_MAX pieces each, REASSEMBLY_US of patience. A complete
  * packet is the chain of its fragments' mbufs, first one with the headers: nothing is copied.
@@ -20,7 +21,7 @@ struct fragment {
 struct reassembly {
     struct net_address remote;
     struct net_address local;
-    uint16_t identifier;
+    uint32_t identifier;
     uint8_t protocol;
     uint8_t count; /* 0: free */
     bool last_seen;
@@ -42,7 +43,7 @@ static void reassembly_drop(struct net_stack *stack, struct reassembly *entry)
     entry->count = 0;
 }
 
-static struct reassembly *reassembly_find(struct net_stack *stack, const struct net_packet *packet, uint16_t identifier)
+static struct reassembly *reassembly_find(struct net_stack *stack, const struct net_packet *packet, uint32_t identifier)
 {
     struct reassembly *oldest = NULL, *free = NULL;
 
@@ -110,6 +111,31 @@ static bool reassembly_complete(const struct reassembly *entry)
     return entry->last_seen && next == entry->total;
 }
 
+static void ip4_complete(const struct reassembly *entry, struct net_packet *packet)
+{
+    struct rte_ipv4_hdr *header = rte_pktmbuf_mtod_offset(packet->mbuf, struct rte_ipv4_hdr *, packet->network_offset);
+
+    header->fragment_offset = 0;
+    header->total_length = rte_cpu_to_be_16((uint16_t)(entry->total + rte_ipv4_hdr_len(header)));
+    header->hdr_checksum = 0;
+    header->hdr_checksum = rte_ipv4_cksum(header);
+    packet->transport_offset = (uint16_t)(packet->network_offset + rte_ipv4_hdr_len(header));
+}
+
+/* The fragment header goes: what is before it moves up. */
+static void ip6_complete(const struct reassembly *entry, struct net_packet *packet)
+{
+    const uint16_t before = (uint16_t)(packet->network_offset + sizeof(struct rte_ipv6_hdr));
+    uint8_t *data = rte_pktmbuf_mtod(packet->mbuf, uint8_t *);
+
+    memmove(data + NET_FRAGMENT_HEADER6, data, before);
+    rte_pktmbuf_adj(packet->mbuf, NET_FRAGMENT_HEADER6);
+    struct rte_ipv6_hdr *header = rte_pktmbuf_mtod_offset(packet->mbuf, struct rte_ipv6_hdr *, packet->network_offset);
+    header->proto = entry->protocol;
+    header->payload_len = rte_cpu_to_be_16(entry->total);
+    packet->transport_offset = before;
+}
+
 static bool reassembly_finish(struct net_stack *stack, struct reassembly *entry, struct net_packet *packet)
 {
     struct rte_mbuf *head = entry->fragments[0].mbuf, *tail = rte_pktmbuf_lastseg(head);
@@ -125,34 +151,27 @@ static bool reassembly_finish(struct net_stack *stack, struct reassembly *entry,
     entry->count = 0;
     COUNT(stack, fragments_reassembled);
     head->ol_flags = 0; /* hardware saw fragments: the checksum is ours to verify */
-    struct rte_ipv4_hdr *header = rte_pktmbuf_mtod_offset(head, struct rte_ipv4_hdr *, packet->network_offset);
-    header->fragment_offset = 0;
-    header->total_length = rte_cpu_to_be_16((uint16_t)(entry->total + rte_ipv4_hdr_len(header)));
-    header->hdr_checksum = 0;
-    header->hdr_checksum = rte_ipv4_cksum(header);
     packet->mbuf = head;
-    packet->transport_offset = (uint16_t)(packet->network_offset + rte_ipv4_hdr_len(header));
     packet->transport_length = entry->total;
+    packet->reassembled = true;
+    if (net_address_is_ip4(&packet->flow.local))
+        ip4_complete(entry, packet);
+    else
+        ip6_complete(entry, packet);
     return true;
 }
 
-/* REQ RFC1122 3.2.1.4: in any order, no overlap [test: net_script/fragments] */
-/* REQ RFC1122 3.3.2-1: up to 65,515 bytes in 16 pieces [test: none yet] */
-bool reassembly_input(struct net_stack *stack, struct net_packet *packet)
+bool reassembly_input(struct net_stack *stack, struct net_packet *packet, const struct net_fragment *fragment)
 {
     struct rte_mbuf *mbuf = packet->mbuf;
-    const struct rte_ipv4_hdr *header =
-        rte_pktmbuf_mtod_offset(mbuf, const struct rte_ipv4_hdr *, packet->network_offset);
-    uint16_t field = rte_be_to_cpu_16(header->fragment_offset);
-    bool more = field & RTE_IPV4_HDR_MF_FLAG;
-    uint32_t start = (field & RTE_IPV4_HDR_OFFSET_MASK) * 8u, end = start + packet->transport_length;
-    uint16_t identifier = header->packet_id;
+    const uint32_t start = fragment->start, end = start + packet->transport_length;
 
-    if (mbuf->nb_segs != 1 || packet->transport_length == 0 || (more && packet->transport_length % 8) || end > 65515) {
+    if (mbuf->nb_segs != 1 || packet->transport_length == 0 || (fragment->more && packet->transport_length % 8) ||
+        end > 65515) {
         DROP(stack, mbuf, drop_fragment_malformed);
         return false;
     }
-    struct reassembly *entry = reassembly_find(stack, packet, identifier);
+    struct reassembly *entry = reassembly_find(stack, packet, fragment->identifier);
     if (!entry) {
         DROP(stack, mbuf, drop_fragment_full);
         return false;
@@ -160,7 +179,7 @@ bool reassembly_input(struct net_stack *stack, struct net_packet *packet)
     rte_pktmbuf_trim(mbuf, (uint16_t)(mbuf->pkt_len - packet->transport_offset - packet->transport_length));
     if (start > 0)
         rte_pktmbuf_adj(mbuf, packet->transport_offset);
-    if (!fragment_insert(entry, (struct fragment){mbuf, (uint16_t)start, (uint16_t)end}, more)) {
+    if (!fragment_insert(entry, (struct fragment){mbuf, (uint16_t)start, (uint16_t)end}, fragment->more)) {
         COUNT_ADD(stack, drop_fragment_malformed, entry->count + 1u);
         reassembly_drop(stack, entry);
         rte_pktmbuf_free(mbuf);
@@ -171,7 +190,6 @@ bool reassembly_input(struct net_stack *stack, struct net_packet *packet)
     return reassembly_complete(entry) && reassembly_finish(stack, entry, packet);
 }
 
-/* REQ RFC1122 3.3.2-2: 5 s [test: net_script/fragments] */
 void reassembly_housekeeping(struct net_stack *stack)
 {
     if (stack->census.reassembly_mbufs == 0)

@@ -16,6 +16,7 @@ enum {
     NET_BURST = 64,
     NET_PREFETCH = 32, /* frames parsed before the first is processed */
     NET_ETHERNET_MAX = 18,
+    NET_FRAGMENT_HEADER6 = 8,
     NET_HOUSEKEEPING_US = 100 * 1000,
     NET_NONE = -1,
 };
@@ -121,6 +122,7 @@ struct net_packet {
     uint8_t interface;
     uint8_t protocol;
     uint8_t congestion; /* the two ECN bits */
+    bool reassembled;   /* steering could not know where its flow belongs */
     bool plain;         /* addresses not checked yet: a connection's are good, or it would not exist */
 };
 
@@ -161,7 +163,7 @@ struct net_stack {
     uint32_t neighbour_mask;
     uint32_t neighbours_incomplete;
     uint32_t listener_count;
-    uint32_t listener_high; /* listeners ever used: a SYN looks at no more */
+    uint32_t listener_high;  /* listeners ever used: a SYN looks at no more */
     uint32_t challenge_left; /* RFC 5961 section 7 */
     uint32_t echo_left;      /* RFC 4443 section 2.4 (f) */
     uint32_t echo_tick;
@@ -295,8 +297,13 @@ void ndp_announce(struct net_stack *stack, unsigned interface);
 void icmp4_input(struct net_stack *stack, struct net_packet *packet);
 void icmp6_input(struct net_stack *stack, struct net_packet *packet);
 
-/* reassembly.c: takes the fragment; returns true with `packet` complete. */
-bool reassembly_input(struct net_stack *stack, struct net_packet *packet);
+/* reassembly.c: takes the fragment, whose headers end at `transport_offset`; returns true with `packet` complete. */
+struct net_fragment {
+    uint32_t identifier;
+    uint32_t start; /* bytes of payload before it */
+    bool more;
+};
+bool reassembly_input(struct net_stack *stack, struct net_packet *packet, const struct net_fragment *fragment);
 size_t reassembly_bytes(uint32_t count);
 void reassembly_housekeeping(struct net_stack *stack);
 void reassembly_destroy(struct net_stack *stack);

@@ -124,6 +124,8 @@ static enum net_steer_kind steer_ip6(const uint8_t *at, size_t length, struct tu
         next = at[offset];
         offset += 8u + 8u * at[offset + 1];
     }
+    if (next == 44) /* a fragment: by the addresses, as with IPv4 */
+        return NET_STEER_FLOW;
     return offset < length ? steer_transport(at + offset, length - offset, next, tuple) : NET_STEER_ANY;
 }
 

@@ -8,6 +8,7 @@
 
 #include "tests/sim/script.h"
 
+#include <rte_ip.h>
 #include <rte_mbuf.h>
 #include <stdio.h>
 #include <string.h>
@@ -286,6 +287,36 @@ static void no_room_resets(struct script *s)
     EXPECT(s, R | A, 1, 11, 0);
 }
 
+/* Two fragments of an IPv4 packet, both to the second worker. */
+static void in_fragments(struct script *s, const uint8_t *frame, uint32_t length)
+{
+    enum { HEADERS = 34, FIRST = 400 };
+
+    for (uint32_t start = 0; start < length - HEADERS; start += FIRST) {
+        const uint32_t left = length - HEADERS - start, here = left < FIRST ? left : FIRST;
+        struct rte_mbuf *mbuf = rte_pktmbuf_alloc(s->pool);
+        uint8_t *bytes = (uint8_t *)rte_pktmbuf_append(mbuf, (uint16_t)(HEADERS + here));
+        struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(bytes + 14);
+        memcpy(bytes, frame, HEADERS);
+        memcpy(bytes + HEADERS, frame + HEADERS + start, here);
+        ip->total_length = rte_cpu_to_be_16((uint16_t)(20 + here));
+        ip->fragment_offset = rte_cpu_to_be_16((uint16_t)(start / 8 | (left > FIRST ? RTE_IPV4_HDR_MF_FLAG : 0)));
+        ip->hdr_checksum = 0;
+        ip->hdr_checksum = rte_ipv4_cksum(ip);
+        net_input(s->second, 0, &mbuf, 1, s->now);
+    }
+}
+
+static void reassembled_packet_goes_to_its_worker(struct script *s)
+{
+    two_workers(s);
+    s->divert = in_fragments;
+    script_send(s, A | P, 1, 1, 65535, 1000);
+    CHECK(s, second_counter(s, NET_COUNTER_fragments_redirected) == 1);
+    CHECK(s, s->consumed == 1000 && s->last_byte == (uint8_t)1000);
+    EXPECT(s, A, 1, 1001, 0);
+}
+
 #define SCRIPT(name) \
     {                \
 #name, name  \
@@ -305,6 +336,7 @@ static const struct {
     SCRIPT(not_movable),
     SCRIPT(record_table_is_bounded),
     SCRIPT(no_room_resets),
+    SCRIPT(reassembled_packet_goes_to_its_worker),
 };
 
 int main(int argc, char **argv)

@@ -128,6 +128,10 @@ static void redirect(void *arg, unsigned worker, unsigned interface, struct rte_
 {
     struct script *s = arg;
 
+    if (worker == 0) {
+        net_input(s->stack, 0, &mbuf, 1, s->now);
+        return;
+    }
     script_check(s, worker == 1 && s->redirected_count < 16, "redirected to the second worker", 0);
     s->redirected[s->redirected_count++] = mbuf;
     if (!s->hold_redirected)
@@ -200,7 +204,10 @@ void script_send_options(struct script *s, uint8_t flags, uint32_t sequence, uin
     for (uint32_t i = 0; i < length; i++)
         option[size + i] = (uint8_t)(sequence + i);
     tcp->cksum = rte_ipv4_udptcp_cksum(ip, tcp);
-    script_frame(s, frame, (uint32_t)(54 + size + length));
+    if (s->divert)
+        s->divert(s, frame, (uint32_t)(54 + size + length));
+    else
+        script_frame(s, frame, (uint32_t)(54 + size + length));
     script_turn(s);
 }
 

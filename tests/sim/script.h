@@ -40,7 +40,8 @@ struct script {
     struct timer_wheel second_wheel;
     struct rte_mbuf *redirected[16];
     unsigned redirected_count;
-    bool hold_redirected; /* keep them until script_redirect() */
+    void (*divert)(struct script *s, const uint8_t *frame, uint32_t length); /* takes what the peer sends */
+    bool hold_redirected;                                                    /* keep them until script_redirect() */
     /* What goes into the peer's SYN, and into its later segments when timestamps are on. */
     struct tcp_options peer;
     uint32_t peer_initial, our_initial;

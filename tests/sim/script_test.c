@@ -1803,6 +1803,57 @@ static void pressure_bounds_what_is_sent(struct script *s)
     CHECK(s, tcp_send(s->connection, bytes, sizeof bytes) == 8000);
 }
 
+/* ---- IPv6. */
+
+/* A piece of an echo request of 64 bytes in a fragment header. */
+static void ping6(struct script *s, uint32_t offset, uint32_t length, bool more, uint8_t identifier)
+{
+    uint8_t frame[14 + 40 + 8 + 64] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x86, 0xdd, 0x60}, *ip = frame + 14;
+    uint8_t icmp[64] = {128, 0, 0, 0, 1, 2, 3, 4};
+    struct rte_ipv6_hdr pseudo = {.proto = 58, .payload_len = rte_cpu_to_be_16(64)};
+    uint32_t sum;
+
+    memcpy(ip + 8, (const uint8_t[16]){0x20, 1, 0xd, 0xb8, 0, 0x18, [15] = 2}, 16);
+    memcpy(ip + 24, (const uint8_t[16]){0x20, 1, 0xd, 0xb8, 0, 0x18, [15] = 1}, 16);
+    memcpy(pseudo.src_addr, ip + 8, 32);
+    for (unsigned i = 8; i < 64; i++)
+        icmp[i] = (uint8_t)i;
+    sum = (uint32_t)rte_ipv6_phdr_cksum(&pseudo, 0) + rte_raw_cksum(icmp, 64);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = ~((sum & 0xffff) + (sum >> 16));
+    memcpy(icmp + 2, &sum, 2);
+    ip[5] = (uint8_t)(8 + length);
+    ip[6] = 44;
+    ip[7] = 64;
+    ip[40] = 58;
+    ip[43] = (uint8_t)(offset | more);
+    ip[47] = identifier;
+    memcpy(ip + 48, icmp + offset, length);
+    script_frame(s, frame, 14 + 48 + length);
+    script_turn(s);
+}
+
+static void fragments_of_ip6(struct script *s)
+{
+    struct net_interface_config *interface = &s->config.interfaces[0];
+
+    interface->addresses[interface->address_count++] =
+        (struct net_prefix){net_address_ip6((const uint8_t[16]){0x20, 1, 0xd, 0xb8, 0, 0x18, [15] = 1}), 64};
+    script_listen(s);
+    ping6(s, 32, 32, false, 1);
+    ping6(s, 0, 32, true, 1); /* put together, checksum good; a chain of mbufs is no echo */
+    CHECK(s, script_counter(s, NET_COUNTER_fragments_reassembled) == 1);
+    CHECK(s, script_counter(s, NET_COUNTER_drop_icmp_type) == 1);
+    CHECK(s, script_counter(s, NET_COUNTER_drop_icmp_checksum) == 0);
+    ping6(s, 0, 64, false, 2); /* an atomic fragment */
+    CHECK(s, script_counter(s, NET_COUNTER_icmp_echo_received) == 1);
+    ping6(s, 0, 32, true, 3);
+    ping6(s, 24, 40, false, 3); /* overlap */
+    CHECK(s, script_counter(s, NET_COUNTER_drop_fragment_malformed) == 2);
+    ping6(s, 0, 33, true, 4); /* not a multiple of eight */
+    CHECK(s, script_counter(s, NET_COUNTER_drop_fragment_malformed) == 3);
+}
+
 #define SCRIPT(name) \
     {                \
 #name, name  \
@@ -1921,6 +1972,7 @@ static const struct {
     SCRIPT(pressure_stops_slow_readers_first),
     SCRIPT(pressure_narrows_windows),
     SCRIPT(pressure_bounds_what_is_sent),
+    SCRIPT(fragments_of_ip6),
 };
 
 static bool wanted(const char *name, int argc, char **argv)
