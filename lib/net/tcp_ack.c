@@ -105,7 +105,7 @@ static void rack_update(struct tcp_connection *c, const struct tcp_segment *segm
         return;
     if (!(segment->flags & TCP_SEGMENT_RETRANSMITTED)) {
         /* Karn: only segments sent once; and none from before a timeout, whose ACK may have been lost meanwhile. */
-        if (c->recovery != TCP_RECOVERY_LOSS || !sequence_before(segment->sequence, c->recovery_point))
+        if (c->recovery < TCP_RECOVERY_LOSS || !sequence_before(segment->sequence, c->recovery_point))
             work->rtt = age ? age : 1;
         if (c->rack_rtt && sequence_before(end, c->rack_end) && !(c->flags & TCP_FLAG_REORDERING) &&
             sequence_after(c->rack_sent_at, segment->sent_at)) {
@@ -402,17 +402,9 @@ static void prr(struct tcp_connection *c, const struct acknowledgement *work)
     c->congestion_window = pipe + send;
 }
 
-/*
- * Eifel (RFC 3522): the ACK echoes a timestamp older than the first retransmission, so the original arrived and nothing
- * was lost: go back to the window before (RFC 4015).
- */
-/* REQ RFC4015 3.2-1, 3.2-2: by timestamp [test: net_script/spurious_timeout_is_undone] */
-/* REQ RFC9438 4.9: window, threshold and W_max as before [test: net_script/spurious_timeout_is_undone] */
-static void undo_check(struct tcp_connection *c, const struct acknowledgement *work)
+/* The last reduction was wrong: back to the window before it (RFC 4015). */
+static void undo(struct tcp_connection *c)
 {
-    if (!(c->flags & TCP_FLAG_UNDO) || !(c->flags & TCP_FLAG_TIMESTAMPS) || !c->undo_timestamp || !work->advanced ||
-        !work->in->options.has_timestamp || !sequence_before(work->in->options.timestamp_echo, c->undo_timestamp & ~1u))
-        return;
     COUNT(c->stack, tcp_undone);
     c->flags &= ~(uint32_t)TCP_FLAG_UNDO;
     if (c->undo_window > c->congestion_window)
@@ -429,9 +421,33 @@ static void undo_check(struct tcp_connection *c, const struct acknowledgement *w
     }
 }
 
-/* REQ RFC9293 MUST-19: slow start and avoidance [test: net_script/initial_window_and_slow_start, meson/net_goodput] */
-/* REQ RFC5681 3.1-4, 3.1-5: by bytes acknowledged [test: net_script/initial_window_and_slow_start] */
-/* REQ RFC9438 5.8: not while the application limits [test: net_script/cwnd_not_limited] */
+/* Eifel (RFC 3522): the ACK echoes a timestamp older than the first retransmission, so the original arrived. */
+static void undo_check(struct tcp_connection *c, const struct acknowledgement *work)
+{
+    if ((c->flags & TCP_FLAG_UNDO) && (c->flags & TCP_FLAG_TIMESTAMPS) && c->undo_timestamp && work->advanced &&
+        work->in->options.has_timestamp && sequence_before(work->in->options.timestamp_echo, c->undo_timestamp & ~1u))
+        undo(c);
+}
+
+/*
+ * F-RTO (RFC 5682 section 2.1), where there are no timestamps. The timeout's retransmission was acknowledged in part:
+ * new data instead of more repetitions; if the next ACK advances again, it is the original segments that arrive.
+ */
+/* REQ RFC5682 2.1: a spurious timeout is found without timestamps [test: net_script/spurious_timeout_is_found_by_frto] */
+static void doubt_check(struct tcp_connection *c, const struct acknowledgement *work)
+{
+    if (c->recovery == TCP_RECOVERY_DOUBT_NEW && work->advanced) {
+        undo(c);
+    } else if (c->recovery == TCP_RECOVERY_DOUBT && work->advanced && !work->sacked && c->send_unsent) {
+        c->recovery = TCP_RECOVERY_DOUBT_NEW;
+        c->congestion_window = 2u * c->send_mss;
+        tcp_touch_inline(c);
+    } else if (work->advanced || work->duplicate || work->sacked) {
+        c->recovery = TCP_RECOVERY_LOSS; /* it was a loss: repeat the rest */
+        tcp_touch_inline(c);
+    }
+}
+
 /*
  * The first slow start ends when round trips grow, before the queue of the path overflows (HyStart++, RFC 9406). Its
  * state lies in words that congestion control uses from the first reduction on only.
@@ -653,13 +669,15 @@ static void loss_and_recovery(struct tcp_connection *c, struct acknowledgement *
     undo_check(c, work);
     if (c->recovery != TCP_RECOVERY_NONE && work->advanced && !sequence_before(work->in->ack, c->recovery_point))
         recovery_finish(c);
+    if (c->recovery >= TCP_RECOVERY_DOUBT)
+        doubt_check(c, work);
     if (c->flags & TCP_FLAG_SACK)
         tcp_detect_loss(c);
     else
         newreno(c, work);
     if (c->recovery == TCP_RECOVERY_FAST)
         prr(c, work);
-    else if (work->advanced)
+    else if (work->advanced && c->recovery != TCP_RECOVERY_DOUBT_NEW)
         tcp_grow_window(c, work->acked, work->rtt);
 }
 
@@ -681,6 +699,12 @@ void tcp_acknowledge(struct tcp_connection *c, const struct tcp_input *in)
         if (work.advanced || work.sacked)
             c->retransmit_kind = TCP_RETRANSMIT_NONE; /* set anew by what follows, or by output */
         probe_check(c, &work);
+    }
+    if (work.advanced && c->send_head && c->send_head != c->send_unsent && (c->send_head->flags & TCP_SEGMENT_SACKED)) {
+        /* REQ RFC2018 8: the peer dropped what it had SACKed [test: net_script/sack_reneging_is_survived] */
+        COUNT(c->stack, tcp_sack_reneged);
+        tcp_mark_all_lost(c);
+        tcp_touch_inline(c);
     }
     window_update(c, in);
     if (outstanding && (in->flags & RTE_TCP_ECE_FLAG) && (c->flags & TCP_FLAG_ECN))

@@ -115,6 +115,10 @@ enum tcp_recovery_state {
     TCP_RECOVERY_NONE,
     TCP_RECOVERY_FAST, /* RFC 6675 / 8985, window by PRR (RFC 6937) */
     TCP_RECOVERY_LOSS, /* after a retransmission timeout */
+    /* After a timeout, in doubt (F-RTO, RFC 5682): the first segment was repeated; its ACK decides what is tried next.
+     */
+    TCP_RECOVERY_DOUBT,
+    TCP_RECOVERY_DOUBT_NEW, /* new data was sent instead of more repetitions: does its ACK come? */
 };
 
 enum { TCP_CONGESTION_WORDS = 6 };

@@ -522,7 +522,7 @@ void tcp_output(struct tcp_connection *c)
     tcp_seal_tail(c);
     if (__builtin_expect(perhaps_idle(c), 0))
         restart_after_idle(c);
-    if (!c->lost || output_lost(c))
+    if (!c->lost || c->recovery == TCP_RECOVERY_DOUBT_NEW || output_lost(c))
         output_new(c);
     if (c->send_next != sent_before || c->retransmit_kind == TCP_RETRANSMIT_NONE)
         tcp_set_retransmit(c);

@@ -134,7 +134,8 @@ static void give_up(struct tcp_connection *c)
 /* REQ RFC8985 7.1: the probe is forgotten [test: none yet] */
 static void retransmission_timeout(struct tcp_connection *c)
 {
-    bool same_event = c->recovery == TCP_RECOVERY_LOSS && sequence_before(c->send_unacked, c->recovery_point);
+    const bool first = c->recovery == TCP_RECOVERY_NONE && !(c->flags & TCP_FLAG_TIMESTAMPS);
+    bool same_event = c->recovery >= TCP_RECOVERY_LOSS && sequence_before(c->send_unacked, c->recovery_point);
 
     /* RFC 9293's R2, in seconds. */
     if (user_timeout_over(c)) {
@@ -163,7 +164,7 @@ static void retransmission_timeout(struct tcp_connection *c)
         }
         c->recovery_point = c->send_next;
     }
-    c->recovery = TCP_RECOVERY_LOSS;
+    c->recovery = first && !same_event ? TCP_RECOVERY_DOUBT : TCP_RECOVERY_LOSS;
     c->congestion_window = c->send_mss;
     c->flags &= ~(uint32_t)(TCP_FLAG_PROBED | TCP_FLAG_PROBE_RESENT);
     c->flags |= TCP_FLAG_CWND_LIMITED;

@@ -1803,6 +1803,98 @@ static void pressure_bounds_what_is_sent(struct script *s)
     CHECK(s, tcp_send(s->connection, bytes, sizeof bytes) == 8000);
 }
 
+/* ---- Timeouts in doubt, reneging, closing with unread data. */
+
+static void spurious_timeout_is_found_by_frto(struct script *s)
+{
+    struct tcp_info before, info;
+
+    script_establish(s); /* neither timestamps nor SACK */
+    app_send(s, 6000);
+    for (int i = 0; i < 6; i++)
+        EXPECT(s, A, 1 + 1000 * i, 1, 1000);
+    tcp_info(s->connection, &before);
+    script_wait(s, 300000); /* the path is slow for a moment */
+    EXPECT(s, A, 1, 1, 1000);
+    EXPECT_NOTHING(s);
+    app_send(s, 3000);
+    EXPECT_NOTHING(s);
+    script_send(s, A, 1, 1001, 65535, 0); /* of the original */
+    EXPECT(s, A, 6001, 1, 1000);          /* new data, not the second segment again */
+    EXPECT(s, A, 7001, 1, 1000);
+    EXPECT_NOTHING(s);
+    script_send(s, A, 1, 2001, 65535, 0); /* nobody repeated that one */
+    tcp_info(s->connection, &info);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_undone) == 1 && !info.recovering);
+    CHECK(s, info.congestion_window >= before.congestion_window);
+    EXPECT(s, A, 8001, 1, 1000);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_retransmits) == 1);
+}
+
+static void real_timeout_is_no_doubt(struct script *s)
+{
+    script_establish(s);
+    app_send(s, 4000);
+    for (int i = 0; i < 4; i++)
+        EXPECT(s, A, 1 + 1000 * i, 1, 1000);
+    script_wait(s, 300000);
+    EXPECT(s, A, 1, 1, 1000);
+    app_send(s, 2000);
+    script_send(s, A, 1, 1001, 65535, 0);
+    EXPECT(s, A, 4001, 1, 1000);
+    EXPECT(s, A, 5001, 1, 1000);
+    script_send(s, A, 1, 1001, 65535, 0); /* duplicate: the second segment is missing indeed */
+    EXPECT(s, A, 1001, 1, 1000);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_undone) == 0);
+}
+
+/* The peer drops what it had SACKed: after a timeout everything is sent again (RFC 2018 section 8). */
+static void sack_reneging_is_survived(struct script *s)
+{
+    struct script_segment *out;
+    bool again[4] = {0};
+
+    peer_with(s, true, false);
+    script_establish(s);
+    app_send(s, 4000);
+    for (int i = 0; i < 4; i++)
+        EXPECT(s, A, 1 + 1000 * i, 1, 1000);
+    script_wait(s, 10000);
+    script_send_sack(s, 1, 65535, 1, (struct tcp_sack_block[]){{1001, 4001}});
+    script_wait(s, 200);
+    EXPECT(s, A, 1, 1, 1000);
+    script_send(s, A, 1, 1001, 65535, 0); /* the hole is filled, yet the rest is gone */
+    script_wait(s, 5000000);
+    while ((out = script_next(s)) != NULL) {
+        if (out->length == 1000)
+            again[out->sequence / 1000] = true;
+        if (out->sequence / 1000 < 4 && out->length == 1000)
+            script_send(s, A, 1, out->sequence + 1000, 65535, 0);
+    }
+    CHECK(s, again[1]);
+    script_wait(s, 3000000);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_sack_reneged) == 1);
+    struct tcp_info info;
+    tcp_info(s->connection, &info);
+    CHECK(s, info.unacknowledged == 0);
+}
+
+/* A FIN and not a RST: a RST may destroy the last message on its way into the peer's application. */
+static void close_with_unread_data(struct script *s)
+{
+    s->consume = false;
+    script_establish(s);
+    script_send(s, A | P, 1, 1, 65535, 100);
+    EXPECT(s, A, 1, 101, 0);
+    tcp_send(s->connection, "reason", 6);
+    tcp_close(s->connection);
+    script_turn(s);
+    EXPECT(s, F | A, 1, 101, 6);
+    script_send(s, A | P, 101, 8, 65535, 50); /* acknowledged, thrown away */
+    EXPECT(s, A, 8, 151, 0);
+    CHECK(s, script_counter(s, NET_COUNTER_drop_tcp_after_close) == 150);
+}
+
 /* ---- IPv6. */
 
 /* A piece of an echo request of 64 bytes in a fragment header. */
@@ -1973,6 +2065,10 @@ static const struct {
     SCRIPT(pressure_narrows_windows),
     SCRIPT(pressure_bounds_what_is_sent),
     SCRIPT(fragments_of_ip6),
+    SCRIPT(spurious_timeout_is_found_by_frto),
+    SCRIPT(real_timeout_is_no_doubt),
+    SCRIPT(sack_reneging_is_survived),
+    SCRIPT(close_with_unread_data),
 };
 
 static bool wanted(const char *name, int argc, char **argv)
