@@ -29,6 +29,8 @@ enum mail_type {
     MAIL_SHARED,         /* block: struct message, value: group, small: worker asked first. For one member of it */
     MAIL_RETAIN,         /* block: struct message. Store it, or clear its topic if the payload is empty */
     MAIL_RETAINED_QUERY, /* block: struct retained_query. Send what matches */
+    MAIL_RETAINED_PAUSE, /* block: struct retained_turn. The home has sent what it may, or everything */
+    MAIL_RETAINED_MORE,  /* block: struct retained_turn. It may send as many more */
     MAIL_RETAINED_MATCH, /* block: struct message, value: session handle, number and small: how. Deliver it */
     MAIL_CLAIM,          /* block: struct directory_mail. Who owns this client id? */
     MAIL_OWNER,          /* block: struct directory_mail. This worker does */
@@ -101,6 +103,19 @@ bool mailbox_post(struct mailbox *mailbox, struct mem_region *memory, struct mai
  * waiting mails into the ring.
  */
 void mailbox_reclaim(struct mailbox *mailbox, struct mem_region *memory);
+
+/* Receiver: how many mails the sender has ever put in, those included that it put in before anything seen of it yet. */
+static inline uint32_t mailbox_written(struct mailbox *mailbox)
+{
+    /* Pairs with the release in mailbox_put. */
+    return atomic_load_explicit(&mailbox->head, memory_order_acquire);
+}
+
+/* Receiver: were so many of them handled? */
+static inline bool mailbox_was_read(struct mailbox *mailbox, uint32_t written)
+{
+    return (int32_t)(atomic_load_explicit(&mailbox->tail, memory_order_relaxed) - written) >= 0;
+}
 
 /* Receiver: how many mails wait. */
 static inline uint32_t mailbox_pending(struct mailbox *mailbox)

@@ -8,7 +8,10 @@
 #include "dataplane/worker.h"
 #include "lib/mqtt/topic_name.h"
 
-enum { WALK_SLICE = 128 }; /* nodes of a walk per iteration */
+enum {
+    WALK_SLICE = 128, /* nodes of a walk per iteration */
+    TURN_MAX = 128,   /* messages that a home on another worker may send in one turn */
+};
 
 /* ---- Homes ------------------------------------------------------------------------------------------------------ */
 
@@ -101,16 +104,21 @@ static bool question_post(struct worker *worker, uint32_t home, const struct ret
         return retained_answer(worker, query);
     }
     struct retained_query *copy = mem_alloc(worker->memory, size);
-    if (copy == NULL) {
-        return false;
+    struct retained_ticket *ticket = mem_alloc(worker->memory, sizeof(*ticket));
+    if (copy != NULL && ticket != NULL) {
+        const struct mail mail = {.type = MAIL_RETAINED_QUERY, .block = copy};
+        memcpy(copy, query, size);
+        copy->ticket = ticket;
+        *ticket = (struct retained_ticket){
+            .next = worker->retained_tickets, .session = query->session, .home = (uint8_t)home};
+        if (mailbox_post(worker->to[home], worker->memory, mail)) {
+            worker->retained_tickets = ticket;
+            return true;
+        }
     }
-    memcpy(copy, query, size);
-    const struct mail mail = {.type = MAIL_RETAINED_QUERY, .block = copy};
-    if (!mailbox_post(worker->to[home], worker->memory, mail)) {
-        mem_free(worker->memory, copy);
-        return false;
-    }
-    return true;
+    mem_free(worker->memory, copy);
+    mem_free(worker->memory, ticket);
+    return false;
 }
 
 bool retained_request(struct worker *worker, const struct session *session, struct mqtt_span filter, uint8_t options,
@@ -158,6 +166,13 @@ bool retained_answer(struct worker *worker, const struct retained_query *query)
     }
     topic_retained_walk_begin(&job->walk, worker->retained, &filter);
     job->next = NULL;
+    job->credit = 0;
+    job->over = job->paused = false;
+    for (uint32_t other = 0; other < worker->count; other++) {
+        if (other != worker->index) {
+            job->after[other] = mailbox_written(worker->from[other]);
+        }
+    }
     struct retained_walk_job **end = &worker->retained_walks;
     while (*end != NULL) {
         end = &(*end)->next;
@@ -185,21 +200,39 @@ static void session_deliver_retained(struct worker *worker, struct session *sess
 /* Does the session take one more without losing it? Half of its queue is left to what is published meanwhile. */
 static bool session_has_room(const struct worker *worker, const struct session *session)
 {
-    return session->queue.count < (worker->config->mqtt.max_queued_messages + 1) / 2 &&
+    return !session->retained_turn && session->queue.count < (worker->config->mqtt.max_queued_messages + 1) / 2 &&
            session->queue.bytes < worker->config->mqtt.max_queued_bytes / 2;
 }
 
 struct walk_context {
     struct worker *worker;
-    const struct retained_query *query;
+    struct retained_walk_job *job;
 };
+
+/* To a session of another worker. */
+static bool walk_send(struct worker *worker, struct retained_walk_job *job, struct message *message)
+{
+    const struct retained_query *query = &job->query;
+    if (job->credit == 0 || !mailbox_has_room(worker->to[query->worker], 2)) {
+        return false;
+    }
+    const uint32_t length = message_length(message);
+    job->bytes -= length < job->bytes ? length : job->bytes;
+    job->credit = job->bytes == 0 ? 0 : job->credit - 1;
+    mailbox_put(worker->to[query->worker], (struct mail){.type = MAIL_RETAINED_MATCH,
+                                                         .small = query->options,
+                                                         .number = query->identifier,
+                                                         .value = query->session,
+                                                         .block = message_reference(message)});
+    return true;
+}
 
 /* Called by the walk for each match. False: the subscriber takes no more for the moment. */
 static bool walk_deliver(void *arg, void *match)
 {
     const struct walk_context *context = arg;
     struct worker *worker = context->worker;
-    const struct retained_query *query = context->query;
+    const struct retained_query *query = &context->job->query;
     struct message *message = match;
     if (message->expires != 0 && message->expires < worker->now) {
         home_clear(worker, message_topic(message));
@@ -209,16 +242,8 @@ static bool walk_deliver(void *arg, void *match)
     if ((query->options & TOPIC_OPTION_NO_LOCAL) != 0 && message->publisher == query->session) {
         return true; /* [MQTT-3.8.3-3] */
     }
-    if (query->worker != worker->index) {
-        if (!mailbox_has_room(worker->to[query->worker], 2)) {
-            return false;
-        }
-        mailbox_put(worker->to[query->worker], (struct mail){.type = MAIL_RETAINED_MATCH,
-                                                             .small = query->options,
-                                                             .number = query->identifier,
-                                                             .value = query->session,
-                                                             .block = message_reference(message)});
-        return true;
+    if (query->ticket != NULL) {
+        return walk_send(worker, context->job, message);
     }
     struct session *session = session_by_handle(worker->sessions, query->session);
     if (session == NULL) {
@@ -245,24 +270,159 @@ void retained_deliver(struct worker *worker, const struct mail *mail)
     }
 }
 
-static bool walk_is_wanted(const struct worker *worker, const struct retained_query *query)
+/* Every mail has been handled that was under way when the question came. */
+static bool walk_may_begin(const struct worker *worker, const struct retained_walk_job *job)
 {
-    return query->worker != worker->index || session_by_handle(worker->sessions, query->session) != NULL;
+    for (uint32_t other = 0; other < worker->count; other++) {
+        if (other != worker->index && !mailbox_was_read(worker->from[other], job->after[other])) {
+            return false;
+        }
+    }
+    return true;
 }
 
-void retained_walk(struct worker *worker)
+static bool turn_post(struct worker *worker, uint32_t to, enum mail_type type, const struct retained_turn *content)
 {
+    struct retained_turn *block = mem_alloc(worker->memory, sizeof(*block));
+    if (block == NULL) {
+        return false;
+    }
+    *block = *content;
+    if (!mailbox_post(worker->to[to], worker->memory, (struct mail){.type = type, .block = block})) {
+        mem_free(worker->memory, block);
+        return false;
+    }
+    return true;
+}
+
+/* Gives the turn back to the subscriber's worker. False: no memory, try again. */
+static bool walk_pause(struct worker *worker, struct retained_walk_job *job)
+{
+    const struct retained_turn turn = {.ticket = job->query.ticket, .job = job, .over = job->over};
+    job->paused = turn_post(worker, job->query.worker, MAIL_RETAINED_PAUSE, &turn);
+    return job->paused;
+}
+
+/* A slice for another worker's session. True: the job is done. */
+static bool walk_remote(struct worker *worker, struct retained_walk_job *job)
+{
+    const struct walk_context context = {worker, job};
+    if (!job->over && job->credit > 0) {
+        job->over = !topic_retained_walk_next(&job->walk, WALK_SLICE, walk_deliver, (void *)(uintptr_t)&context);
+    }
+    return (job->over || job->credit == 0) && walk_pause(worker, job) && job->over;
+}
+
+static bool walk_local(struct worker *worker, struct retained_walk_job *job)
+{
+    const struct walk_context context = {worker, job};
+    return session_by_handle(worker->sessions, job->query.session) == NULL ||
+           !topic_retained_walk_next(&job->walk, WALK_SLICE, walk_deliver, (void *)(uintptr_t)&context);
+}
+
+uint32_t retained_walk(struct worker *worker)
+{
+    uint32_t active = 0;
     struct retained_walk_job **link = &worker->retained_walks;
     while (*link != NULL) {
         struct retained_walk_job *job = *link;
-        const struct walk_context context = {worker, &job->query};
-        if (walk_is_wanted(worker, &job->query) &&
-            topic_retained_walk_next(&job->walk, WALK_SLICE, walk_deliver, (void *)(uintptr_t)&context)) {
+        if (job->paused || !walk_may_begin(worker, job)) {
+            link = &job->next;
+            continue;
+        }
+        active++;
+        if (!(job->query.ticket != NULL ? walk_remote : walk_local)(worker, job)) {
             link = &job->next;
         } else {
             topic_retained_walk_end(&job->walk);
             *link = job->next;
             mem_free(worker->memory, job);
+        }
+    }
+    return active;
+}
+
+void retained_receive_more(struct worker *worker, const struct retained_turn *turn)
+{
+    struct retained_walk_job *job = turn->job;
+    job->paused = false;
+    job->credit = turn->credit;
+    job->bytes = turn->bytes;
+    if (turn->credit > 0) {
+        return;
+    }
+    struct retained_walk_job **link = &worker->retained_walks;
+    while (*link != job) {
+        link = &(*link)->next;
+    }
+    *link = job->next;
+    topic_retained_walk_end(&job->walk);
+    mem_free(worker->memory, job);
+}
+
+/* ---- Turns ------------------------------------------------------------------------------------------------------ */
+
+static void ticket_remove(struct worker *worker, struct retained_ticket *ticket)
+{
+    struct retained_ticket **link = &worker->retained_tickets;
+    while (*link != ticket) {
+        link = &(*link)->next;
+    }
+    *link = ticket->next;
+    mem_free(worker->memory, ticket);
+}
+
+void retained_receive_pause(struct worker *worker, const struct retained_turn *turn)
+{
+    struct retained_ticket *ticket = turn->ticket;
+    struct session *session = session_by_handle(worker->sessions, ticket->session);
+    if (ticket->holds && session != NULL) {
+        session->retained_turn = false;
+    }
+    ticket->holds = false;
+    ticket->turn = true;
+    ticket->job = turn->job;
+    if (turn->over) {
+        ticket_remove(worker, ticket);
+    }
+}
+
+/* What the session takes now without losing it; credit 0: nothing. */
+static struct retained_turn session_room(const struct worker *worker, const struct session *session)
+{
+    struct retained_turn turn = {0};
+    if (session_has_room(worker, session)) {
+        const uint32_t room = (worker->config->mqtt.max_queued_messages + 1) / 2 - session->queue.count;
+        turn.credit = room < TURN_MAX ? room : TURN_MAX;
+        turn.bytes = worker->config->mqtt.max_queued_bytes / 2 - session->queue.bytes;
+    }
+    return turn;
+}
+
+/* Hands the turn to the home, if there is anything to be granted. True: nobody wants the messages any more. */
+static bool ticket_grant(struct worker *worker, struct retained_ticket *ticket)
+{
+    struct session *session = session_by_handle(worker->sessions, ticket->session);
+    struct retained_turn turn = session == NULL ? (struct retained_turn){0} : session_room(worker, session);
+    turn.job = ticket->job;
+    if ((session != NULL && turn.credit == 0) || !turn_post(worker, ticket->home, MAIL_RETAINED_MORE, &turn)) {
+        return false;
+    }
+    ticket->turn = false;
+    ticket->holds = session != NULL;
+    if (session != NULL) {
+        session->retained_turn = true;
+    }
+    return session == NULL;
+}
+
+void retained_grant(struct worker *worker)
+{
+    struct retained_ticket *next;
+    for (struct retained_ticket *ticket = worker->retained_tickets; ticket != NULL; ticket = next) {
+        next = ticket->next;
+        if (ticket->turn && ticket_grant(worker, ticket)) {
+            ticket_remove(worker, ticket);
         }
     }
 }

@@ -6,8 +6,12 @@
  * A home walks its tree in slices, one per iteration, and stops where the subscriber cannot take more for the moment:
  * paced, so that nobody else waits, and complete, so that nothing is lost.
  *
- * A query is handled after all mails that came with it: a message that was acknowledged to its publisher before the
- * subscriber asked is in the tree by then.
+ * A walk begins when every mail has been handled that was under way when the question came: a message that was
+ * acknowledged to its publisher before the subscriber asked is in the tree by then.
+ *
+ * A home on another worker cannot see how much the subscriber takes. It sends as many messages as it was granted, then
+ * gives the turn back (PAUSE), and the subscriber's worker grants more when its session has room (MORE). One home at a
+ * time has a session's turn, so that what is granted fits.
  */
 #ifndef POLLUX_DATAPLANE_RETAINED_H
 #define POLLUX_DATAPLANE_RETAINED_H
@@ -17,6 +21,7 @@
 
 #include "dataplane/mailbox.h"
 #include "dataplane/message.h"
+#include "lib/shm/config.h"
 #include "lib/topic/retained.h"
 
 struct worker;
@@ -29,13 +34,38 @@ struct retained_query {
     uint8_t options;     /* of the subscription */
     uint8_t worker;      /* the subscriber's */
     uint16_t filter_length;
-    char filter[]; /* without $share */
+    struct retained_ticket *ticket; /* the asking worker's, NULL: the home is that worker */
+    char filter[];                  /* without $share */
+};
+
+/* The asking worker's end of a walk on another worker. */
+struct retained_ticket {
+    struct retained_ticket *next;
+    uint64_t session; /* handle */
+    uint8_t home;
+    bool turn;                     /* to be granted more, else the home sends */
+    bool holds;                    /* the session's turn */
+    struct retained_walk_job *job; /* the home's */
+};
+
+/* What PAUSE and MORE carry: both ends of the walk, each meaningful to its own worker. */
+struct retained_turn {
+    struct retained_ticket *ticket;
+    struct retained_walk_job *job;
+    uint64_t bytes;  /* MORE: at most so many, and one message that goes beyond */
+    uint32_t credit; /* MORE: messages; 0: nobody wants them any more */
+    bool over;       /* PAUSE: that was all */
 };
 
 /* A walk in progress, in the home's memory. */
 struct retained_walk_job {
     struct retained_walk_job *next;
     struct topic_retained_walk walk;
+    uint32_t after[SHM_WORKERS_MAX]; /* it begins when so many mails of each other worker were handled */
+    uint64_t bytes;                  /* here and below, of a walk for another worker: what may still be sent */
+    uint32_t credit;
+    bool over;
+    bool paused;                 /* and the other worker knows */
     struct retained_query query; /* must be last: its filter follows */
 };
 
@@ -55,8 +85,17 @@ bool retained_answer(struct worker *worker, const struct retained_query *query);
 /* A retained message for a session of this worker. */
 void retained_deliver(struct worker *worker, const struct mail *mail);
 
-/* One slice of each walk; once per iteration, after all mails. */
-void retained_walk(struct worker *worker);
+/* A home has used up what it was granted. */
+void retained_receive_pause(struct worker *worker, const struct retained_turn *turn);
+
+/* At the home: more is granted. */
+void retained_receive_more(struct worker *worker, const struct retained_turn *turn);
+
+/* One slice of each walk; once per iteration, after all mails. Returns how many went on. */
+uint32_t retained_walk(struct worker *worker);
+
+/* Grants more to the homes whose subscribers have room; once per iteration. */
+void retained_grant(struct worker *worker);
 
 /* Frees everything; at the end of the worker. */
 void retained_clear(struct worker *worker);

@@ -74,6 +74,7 @@ struct session {
     struct topic_session subscriptions;
     struct timer timer; /* offline: the will's delay or the end of the session, whichever is first */
     struct will will;
+    bool retained_turn;  /* another worker may send it retained messages now (retained.h) */
     uint64_t will_at;    /* microseconds; 0: no will waits */
     uint64_t expires_at; /* microseconds, UINT64_MAX: never */
     uint32_t expiry_interval_s;

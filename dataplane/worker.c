@@ -272,6 +272,12 @@ static void mail_handle(struct worker *worker, const struct mail *mail)
     case MAIL_RETAINED_MATCH:
         retained_deliver(worker, mail);
         break;
+    case MAIL_RETAINED_PAUSE:
+        retained_receive_pause(worker, mail->block);
+        break;
+    case MAIL_RETAINED_MORE:
+        retained_receive_more(worker, mail->block);
+        break;
     case MAIL_CLAIM:
         directory_receive_claim(worker, mail->block);
         break;
@@ -341,8 +347,10 @@ uint32_t worker_iterate(struct worker *worker)
         subscribe_progress(worker);
     }
     if (worker->retained_walks != NULL) {
-        retained_walk(worker);
-        work++;
+        work += retained_walk(worker);
+    }
+    if (worker->retained_tickets != NULL) {
+        retained_grant(worker);
     }
     work += query_answer(worker);
     net_output(worker->net, worker->now);

@@ -95,6 +95,7 @@ struct worker {
     struct client *waiting; /* clients to try again in the next iteration */
     struct subscribe_pending *pending_first, *pending_last;
     struct retained_walk_job *retained_walks;
+    struct retained_ticket *retained_tickets;
     bool presence_failed;
     uint64_t busy_until; /* microseconds: after an iteration that took too long nobody new is let in */
 
