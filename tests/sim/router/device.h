@@ -1,0 +1,148 @@
+/*
+ * A simulated MQTT client with a session of its own: what a good client library does, on a connection of the world's
+ * client stack. Resends with DUP after a reconnect, answers what it gets, keeps to Receive Maximum.
+ *
+ * A device may have several connections with the same client identifier, to see how they take the session over from
+ * each other. It obeys the one that took the session last, in the router's order, and ignores what still comes on
+ * older ones, as a client does that has given up a connection. That order is read out of the workers
+ * (devices_observe): it is all a device knows that a client could not.
+ */
+#ifndef TESTS_SIM_ROUTER_DEVICE_H
+#define TESTS_SIM_ROUTER_DEVICE_H
+
+#include "lib/mqtt/mqtt.h"
+#include "lib/mqtt/packets.h"
+#include "lib/mqtt/publish.h"
+#include "lib/net/tcp.h"
+#include "tests/sim/router/world.h"
+
+struct worker;
+
+enum { DEVICE_CONNECTIONS = 16, DEVICE_FILTERS = 8 };
+
+struct buffer {
+    uint8_t *data;
+    uint32_t length, room;
+};
+
+enum connection_state { CONNECTION_OPENING, CONNECTION_WAITING, CONNECTION_READY, CONNECTION_GONE };
+
+struct connection {
+    struct device *device; /* NULL: free */
+    struct tcp_connection *tcp;
+    enum connection_state state;
+    uint16_t port;
+    uint32_t rank; /* in the order in which the router gave them the session; 0: it has not */
+    bool session_present;
+    bool raw;         /* the scenario speaks for itself: no CONNECT, nothing is answered */
+    bool ignored;     /* given up by the device: nothing more is read */
+    uint8_t reason;   /* of the router's DISCONNECT; 0: none came */
+    uint8_t connack;  /* reason code */
+    uint64_t gone_at; /* microseconds */
+    struct buffer in, out;
+};
+
+/* A message on its way out. */
+struct sending {
+    struct sending *next;
+    uint16_t packet_id; /* 0: not sent yet */
+    bool released;      /* PUBREC came */
+    uint8_t qos;
+    bool retain;
+    char topic[64];
+    uint32_t length;
+    uint8_t payload[];
+};
+
+struct subscription {
+    char filter[64];
+    uint8_t qos;
+    uint8_t options; /* retain handling << 4 | retain as published << 3 | no local << 2 */
+    uint32_t identifier;
+    uint16_t packet_id; /* 0: not asked yet in this session */
+    bool live;          /* SUBACK came */
+};
+
+struct device {
+    struct world *world;
+    uint32_t index;
+    char id[32];
+    enum mqtt_version version;
+    bool clean_start;
+    uint32_t expiry_s; /* MQTT 5.0 */
+    uint16_t keepalive_s;
+    uint16_t receive_maximum; /* what it takes at once; 0: the default */
+    uint32_t read_limit;      /* bytes per turn; 0: as they come */
+    bool has_will;
+    char will_topic[64];
+    uint8_t will_qos;
+    bool will_retain;
+    uint32_t will_delay_s;
+    uint8_t will_payload[64];
+    uint32_t will_length;
+
+    bool wanted;       /* keep a connection */
+    uint64_t retry_at; /* not before */
+    bool silent;       /* sends no PINGREQ */
+    uint64_t last_sent;
+    struct connection connections[DEVICE_CONNECTIONS];
+    struct connection *current;        /* obeyed; NULL: none */
+    struct connection *router_current; /* as the router has it */
+    uint32_t ranks;
+    uint32_t obeyed;  /* highest rank of a connection whose CONNACK has come */
+    bool has_session; /* the router has promised to keep it */
+    uint16_t next_packet_id;
+    struct sending *first, *last; /* in order; sent ones first */
+    uint32_t in_flight;
+    uint8_t received[65536 / 8]; /* QoS 2 identifiers, not released */
+    struct subscription subscriptions[DEVICE_FILTERS];
+    uint32_t subscription_count;
+
+    /* For the checks of scenarios. */
+    uint32_t connects, losses, refusals, takeovers, publishes_received, pings;
+    uint32_t lost_sessions; /* CONNACK without the session that should be there */
+    void (*received_publish)(struct device *device, const struct mqtt_publish *publish);
+    void (*subscribed)(struct device *device, struct subscription *subscription, uint8_t reason);
+    void (*gone)(struct device *device, struct connection *connection);
+    void *user;
+};
+
+extern const struct tcp_callbacks device_callbacks;
+
+struct device *device_create(struct world *world, const char *id, enum mqtt_version version);
+void devices_free(struct world *world);
+
+/* After a worker's iteration: which connections have the sessions now. */
+void devices_observe(struct world *world, struct worker *worker);
+
+/* Opens one more connection, to this worker (UINT32_MAX: any). NULL: as many as there may be. */
+struct connection *device_open(struct device *device, uint32_t worker);
+
+/* The device's turn: reconnects if it wants to, sends what it may. Returns when it wants the next. */
+uint64_t device_poll(struct device *device);
+
+void device_subscribe(struct device *device, const char *filter, uint8_t qos, uint8_t options, uint32_t identifier);
+
+/* Queues a message; returns its payload, to be filled before the next step. */
+uint8_t *device_publish(struct device *device, const char *topic, uint8_t qos, bool retain, uint32_t length);
+
+/* Ways to lose the current connection. */
+void device_disconnect(struct device *device, uint8_t reason); /* DISCONNECT and FIN */
+void device_disconnect_expiry(struct device *device, uint32_t expiry_s);
+void device_shut(struct device *device);   /* FIN without a DISCONNECT */
+void device_abort(struct device *device);  /* RST */
+void device_vanish(struct device *device); /* nothing: the router hears no more of it */
+
+/* Everything sent is acknowledged, every subscription live, and a connection is there. */
+bool device_is_settled(const struct device *device);
+bool device_has_live_subscriptions(const struct device *device);
+bool device_is_connected(const struct device *device);
+uint32_t device_open_connections(const struct device *device);
+
+/* Raw bytes on a connection. */
+void connection_send(struct connection *connection, const void *bytes, uint32_t length);
+
+/* Topic filters against topic names, MQTT 5.0 section 4.7: the tests' own. */
+bool filter_matches(const char *filter, const char *topic);
+
+#endif

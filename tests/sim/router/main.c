@@ -1,0 +1,116 @@
+/* The program that runs seeds of the router simulation and says how to replay one that fails. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/router/scenario.h"
+
+struct options {
+    unsigned long first, last;
+    uint32_t workers, loss;
+    const char *scenario; /* NULL: each seed its own */
+    bool verbose;
+};
+
+static void usage(void)
+{
+    fprintf(stderr, "usage: router [--seeds A..B] [--workers N] [--loss PERCENT] [--scenario NAME] [--verbose]\n"
+                    "scenarios (default: all of them, in turn):\n");
+    for (uint32_t i = 0; i < scenario_count; i++) {
+        fprintf(stderr, "  %-10s %s\n", scenarios[i].name, scenarios[i].help);
+    }
+    exit(2);
+}
+
+static void seeds_read(struct options *options, const char *text)
+{
+    const int fields = sscanf(text, "%lu..%lu", &options->first, &options->last);
+    if (fields < 1) {
+        usage();
+    }
+    options->last = fields == 1 ? options->first : options->last;
+}
+
+static void options_read(struct options *options, int argc, char **argv)
+{
+    static const struct option names[] = {
+        {"seeds", required_argument, NULL, 's'}, {"workers", required_argument, NULL, 'w'},
+        {"loss", required_argument, NULL, 'l'},  {"scenario", required_argument, NULL, 'c'},
+        {"verbose", no_argument, NULL, 'v'},     {0}};
+    int option;
+    while ((option = getopt_long(argc, argv, "s:w:l:c:v", names, NULL)) != -1) {
+        switch (option) {
+        case 's':
+            seeds_read(options, optarg);
+            break;
+        case 'w':
+            options->workers = (uint32_t)atoi(optarg);
+            break;
+        case 'l':
+            options->loss = (uint32_t)atoi(optarg);
+            break;
+        case 'c':
+            options->scenario = optarg;
+            break;
+        case 'v':
+            options->verbose = true;
+            break;
+        default:
+            usage();
+        }
+    }
+    if (options->workers < 1 || options->workers > 8 || options->loss > 50) {
+        usage();
+    }
+}
+
+static const struct scenario *scenario_of(const struct options *options, unsigned long seed)
+{
+    if (options->scenario == NULL) {
+        return &scenarios[seed % scenario_count];
+    }
+    for (uint32_t i = 0; i < scenario_count; i++) {
+        if (strcmp(scenarios[i].name, options->scenario) == 0) {
+            return &scenarios[i];
+        }
+    }
+    usage();
+    return NULL;
+}
+
+static bool seed_run(const struct options *options, unsigned long seed)
+{
+    static struct world world;
+    const struct scenario *scenario = scenario_of(options, seed);
+    world_init(&world, seed, options->workers, options->loss);
+    world.verbose = options->verbose;
+    scenario->run(&world);
+    if (world.failed && options->verbose) {
+        scenario_show(&world);
+    }
+    if (options->verbose) {
+        printf("seed %lu, %s: %s, %lu steps, %lu frames\n", seed, scenario->name, world.failed ? "FAILED" : "good",
+               (unsigned long)world.steps, (unsigned long)world.frames);
+    }
+    return world_end(&world);
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = {.first = 1, .last = 100, .workers = 2, .loss = 5};
+    unsigned long failures = 0;
+    options_read(&options, argc, argv);
+    world_environment(options.workers);
+    for (unsigned long seed = options.first; seed <= options.last && failures < 10; seed++) {
+        if (!seed_run(&options, seed)) {
+            failures++;
+            printf("FAILED seed %lu: replay with: %s --seeds %lu --workers %u --loss %u --scenario %s --verbose\n",
+                   seed, argv[0], seed, options.workers, options.loss, scenario_of(&options, seed)->name);
+            fflush(stdout);
+        }
+    }
+    printf("%lu seeds, %u workers, loss up to %u %%, %lu failed\n", options.last - options.first + 1, options.workers,
+           options.loss, failures);
+    return failures != 0;
+}
