@@ -433,7 +433,7 @@ static void undo_check(struct tcp_connection *c, const struct acknowledgement *w
  * F-RTO (RFC 5682 section 2.1), where there are no timestamps. The timeout's retransmission was acknowledged in part:
  * new data instead of more repetitions; if the next ACK advances again, it is the original segments that arrive.
  */
-/* REQ RFC5682 2.1: a spurious timeout is found without timestamps [test: net_script/spurious_timeout_is_found_by_frto] */
+/* REQ RFC5682 2.1: no timestamps, yet undone [test: net_script/spurious_timeout_is_found_by_frto] */
 static void doubt_check(struct tcp_connection *c, const struct acknowledgement *work)
 {
     if (c->recovery == TCP_RECOVERY_DOUBT_NEW && work->advanced) {
