@@ -31,7 +31,9 @@ void subscription_presence(void *arg, const struct topic_filter_name *filter, bo
         .wildcard = filter->wildcard,
         .present = present,
     };
-    memcpy(block->text, filter->group, filter->group_length);
+    if (filter->group_length > 0) {
+        memcpy(block->text, filter->group, filter->group_length);
+    }
     memcpy(block->text + filter->group_length, filter->filter, filter->filter_length);
     if (!mailbox_post(worker->to_housekeeper, worker->memory,
                       (struct mail){.type = MAIL_SUBSCRIPTION, .block = block})) {
