@@ -58,7 +58,7 @@ static void connection_show(const struct world *world, const struct connection *
         tcp_show("client", connection->tcp);
     }
     for (uint32_t i = 0; i < world->dataplane.worker_count; i++) {
-        char whose[16];
+        char whose[32];
         uint32_t cursor = 0;
         struct search search = {.port = connection->port, .whose = whose};
         snprintf(whose, sizeof(whose), "worker %u", i);
