@@ -206,12 +206,14 @@ static const struct schema_leaf mqtt_leaves[] = {
     {.name = "payload-format-check",
      .type = SCHEMA_BOOLEAN,
      .initial = "false",
-     .help = "Whether a payload whose format indicator says UTF-8 is checked to be that, and refused with 0x99 if not."},
+     .help =
+         "Whether a payload whose format indicator says UTF-8 is checked to be that, and refused with 0x99 if not."},
     {.name = "overload-memory",
      .type = SCHEMA_NUMBER,
      .initial = "90",
-     .help = "Percent of a worker's memory (dataplane.memory-per-worker) in use, above which CONNECT is refused with 0x97 "
-             "(quota exceeded), so that those who are connected do not run out of it. 100: never."},
+     .help =
+         "Percent of a worker's memory (dataplane.memory-per-worker) in use, above which CONNECT is refused with 0x97 "
+         "(quota exceeded), so that those who are connected do not run out of it. 100: never."},
     {.name = "overload-buffers",
      .type = SCHEMA_NUMBER,
      .initial = "90",

@@ -104,7 +104,7 @@ struct shm_tcp_config {
 };
 
 struct shm_mqtt_config {
-    uint64_t limit_bytes_in;       /* a second, of one client; 0: no limit */
+    uint64_t limit_bytes_in; /* a second, of one client; 0: no limit */
     uint64_t limit_bytes_out;
     uint64_t max_queued_bytes;     /* per session */
     uint64_t max_retained_bytes;   /* in all */
@@ -132,11 +132,11 @@ struct shm_mqtt_config {
     uint32_t shared_strategy;       /* enum shm_shared_strategy */
     uint32_t limit_messages_in;     /* a second, of one client; 0, here and below: no limit */
     uint32_t limit_messages_out;
-    uint32_t payload_format_check;  /* 0 or 1: payloads that say so must be UTF-8 */
-    uint32_t overload_memory;       /* percent of a worker's memory in use, above which nobody new is let in; 100: never */
-    uint32_t overload_buffers;      /* percent of the packet buffers in use, likewise */
-    uint32_t overload_loop_ms;      /* an iteration that took longer, likewise for a second; 0: never */
-    uint32_t topic_alias_out;       /* aliases that the router uses towards a client that allows them; 0: none */
+    uint32_t payload_format_check; /* 0 or 1: payloads that say so must be UTF-8 */
+    uint32_t overload_memory;  /* percent of a worker's memory in use, above which nobody new is let in; 100: never */
+    uint32_t overload_buffers; /* percent of the packet buffers in use, likewise */
+    uint32_t overload_loop_ms; /* an iteration that took longer, likewise for a second; 0: never */
+    uint32_t topic_alias_out;  /* aliases that the router uses towards a client that allows them; 0: none */
 };
 
 struct shm_config {
