@@ -86,7 +86,7 @@ static bool fragment_parse(struct net_stack *stack, struct net_packet *packet, u
     packet->protocol = header[0];
     packet->transport_offset = (uint16_t)(packet->transport_offset + NET_FRAGMENT_HEADER6);
     packet->transport_length = (uint16_t)(packet->transport_length - NET_FRAGMENT_HEADER6);
-    /* REQ RFC8200 4.5: fragments are put together within a bound [test: net_script/fragments_of_ip6] */
+    /* REQ RFC8200 4.5-1, 4.5-2, 5: put together, no overlap [test: net_script/fragments_of_ip6] */
     return reassembly_input(stack, packet, &fragment);
 }
 

@@ -421,6 +421,8 @@ static void undo(struct tcp_connection *c)
     }
 }
 
+/* REQ RFC4015 3.2-1, 3.2-2: by timestamp [test: net_script/spurious_timeout_is_undone] */
+/* REQ RFC9438 4.9: window, threshold and W_max as before [test: net_script/spurious_timeout_is_undone] */
 /* Eifel (RFC 3522): the ACK echoes a timestamp older than the first retransmission, so the original arrived. */
 static void undo_check(struct tcp_connection *c, const struct acknowledgement *work)
 {
@@ -433,7 +435,6 @@ static void undo_check(struct tcp_connection *c, const struct acknowledgement *w
  * F-RTO (RFC 5682 section 2.1), where there are no timestamps. The timeout's retransmission was acknowledged in part:
  * new data instead of more repetitions; if the next ACK advances again, it is the original segments that arrive.
  */
-/* REQ RFC5682 2.1: no timestamps, yet undone [test: net_script/spurious_timeout_is_found_by_frto] */
 static void doubt_check(struct tcp_connection *c, const struct acknowledgement *work)
 {
     if (c->recovery == TCP_RECOVERY_DOUBT_NEW && work->advanced) {
@@ -463,6 +464,7 @@ enum {
     HYSTART_THRESHOLD_MAX = 16000,
 };
 
+/* REQ RFC9406 4.2-1: rounds by sequence numbers, each with its minimum [test: meson/net_goodput] */
 static void hystart_round(struct tcp_connection *c)
 {
     uint32_t *state = c->congestion;
@@ -474,6 +476,8 @@ static void hystart_round(struct tcp_connection *c)
     state[HYSTART_PHASE] = ((state[HYSTART_PHASE] & ~0xffu) + rounds) | HYSTART_STARTED;
 }
 
+/* REQ RFC9406 4.2-2, 4.3-1: a rise beyond an eighth, 4 to 16 ms [test: meson/net_goodput] */
+/* REQ RFC9406 4.2-4: a round trip that falls again was noise [test: meson/net_goodput] */
 static void hystart_sample(struct tcp_connection *c, uint32_t rtt)
 {
     uint32_t *state = c->congestion;
@@ -496,6 +500,9 @@ static void hystart_sample(struct tcp_connection *c, uint32_t rtt)
     }
 }
 
+/* REQ RFC9406 4.2-3, 4.2-5: a quarter of the growth, for five rounds [test: meson/net_goodput] */
+/* REQ RFC9406 4.2-6, 4.3-2: while there is no threshold; a loss sets one [test: meson/net_goodput] */
+/* REQ RFC9438 4.10: HyStart++ [test: meson/net_goodput] */
 static void first_slow_start(struct tcp_connection *c, uint32_t acked, uint32_t rtt)
 {
     uint32_t *state = c->congestion, bound = 8u * c->send_mss;
@@ -512,6 +519,9 @@ static void first_slow_start(struct tcp_connection *c, uint32_t acked, uint32_t 
     }
 }
 
+/* REQ RFC9293 MUST-19: slow start and avoidance [test: net_script/initial_window_and_slow_start, meson/net_goodput] */
+/* REQ RFC5681 3.1-4, 3.1-5: by bytes acknowledged [test: net_script/initial_window_and_slow_start] */
+/* REQ RFC9438 5.8: not while the application limits [test: net_script/cwnd_not_limited] */
 void tcp_grow_window(struct tcp_connection *c, uint32_t acked, uint32_t rtt)
 {
     /* REQ RFC7661 4.3: no growth while the window does not limit [test: net_script/cwnd_not_limited] */

