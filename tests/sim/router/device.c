@@ -395,6 +395,7 @@ static void connack_received(struct device *device, struct connection *connectio
     }
     device->obeyed = connection->rank;
     device->current = connection;
+    device->connected_at = device->world->now;
     device->connects++;
     if (!connack.session_present && device->has_session && !device->clean_start) {
         device->lost_sessions++;
@@ -567,6 +568,7 @@ static void connection_read(struct connection *connection, uint32_t limit)
     if (length == 0) {
         return;
     }
+    connection->device->last_received = connection->device->world->now;
     tcp_copy(connection->tcp, 0, buffer_grow(&connection->in, length), length);
     tcp_consume(connection->tcp, length);
     if (connection->ignored) {
@@ -733,6 +735,10 @@ uint64_t device_poll(struct device *device)
         next = world->now + 1000;
     }
     device_send(device);
+    if (device->watchful && device_is_connected(device) &&
+        world->now - device->last_received > device->keepalive_s * UINT64_C(2000000)) {
+        device_abort(device);
+    }
     if (device->keepalive_s != 0 && !device->silent && device_is_connected(device) &&
         world->now - device->last_sent > device->keepalive_s * UINT64_C(500000)) {
         device->pings++;

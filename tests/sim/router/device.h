@@ -83,8 +83,9 @@ struct device {
 
     bool wanted;       /* keep a connection */
     uint64_t retry_at; /* not before */
+    bool watchful;     /* gives a connection up that answers no PINGREQ */
     bool silent;       /* sends no PINGREQ */
-    uint64_t last_sent;
+    uint64_t last_sent, last_received, connected_at;
     struct connection connections[DEVICE_CONNECTIONS];
     struct connection *current;        /* obeyed; NULL: none */
     struct connection *router_current; /* as the router has it */
