@@ -14,7 +14,7 @@
 enum {
     IDLE_POLL_US = 200, /* poll on for this long after the last work */
     IDLE_SLEEP_FIRST_US = 20,
-    IDLE_SLEEP_MAX_US = 800,              /* a worker: what it adds to the first answer after a quiet time */
+    IDLE_SLEEP_MAX_US = 600,              /* a worker: what it adds to the first answer after a quiet time */
     IDLE_SLEEP_MAX_HOUSEKEEPER_US = 2000, /* nothing on a message's way waits for the housekeeper */
 };
 
