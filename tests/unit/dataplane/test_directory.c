@@ -88,6 +88,8 @@ Test(directory, the_first_claimant_owns_it_until_all_claims_are_back)
     cr_expect_eq(entries(), 0);
     claim(0);
     cr_expect_eq(owner_told(0), 0, "the next one begins anew");
+    mails_settle();
+    cr_expect(world_end(&world));
 }
 
 /* The client has left before the answer came: its worker gives the claim back by mail. */
@@ -117,6 +119,7 @@ Test(directory, claims_come_back_in_any_order)
     directory_disown(worker_of(2), &id, 1);
     mails_settle();
     cr_expect_eq(entries(), 0);
+    cr_expect(world_end(&world));
 }
 
 Test(directory, a_full_directory_says_so)
@@ -135,4 +138,5 @@ Test(directory, a_full_directory_says_so)
     cr_expect_eq(entries(), answered, "what was refused holds no claim");
     mails_settle();
     cr_expect_eq(entries(), 0);
+    cr_expect(world_end(&world));
 }
