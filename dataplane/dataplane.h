@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "dataplane/clock.h"
+#include "dataplane/doorbell.h"
 #include "dataplane/port.h"
 #include "lib/shm/config.h"
 #include "lib/stats/stats.h"
@@ -33,6 +34,7 @@ struct dataplane {
     uint8_t steering[128];            /* worker of each hash bucket, see exchange.h */
     uint32_t mailbox_slots;           /* of each mailbox, a power of two */
     struct topic_shared *shared;      /* written by the main lcore; NULL with one worker */
+    struct doorbell housekeeper_bell; /* of the main lcore */
     uint64_t overload_cycles;         /* of an iteration that is too long; UINT64_MAX: none is */
     struct stats_segment stats;
     struct {

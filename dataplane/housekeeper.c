@@ -230,6 +230,10 @@ static uint32_t updates_apply(struct dataplane *dataplane, uint32_t worker)
     }
     const uint32_t applied = count == 0 ? 0 : topic_shared_apply(dataplane->shared, updates, count);
     mailbox_done(mailbox, applied);
+    if (applied > 0) {
+        doorbell_published();
+        doorbell_ring(&dataplane->workers[worker]->bell);
+    }
     return applied;
 }
 
@@ -247,13 +251,33 @@ uint32_t housekeeper_serve_topics(struct dataplane *dataplane, uint64_t now)
 
 /* ---- The loop --------------------------------------------------------------------------------------------------- */
 
+static bool topics_wait(const struct dataplane *dataplane)
+{
+    for (uint32_t i = 0; dataplane->shared != NULL && i < dataplane->worker_count; i++) {
+        if (mailbox_pending(dataplane->workers[i]->to_housekeeper) > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Sleeps if nothing of the workers waits. */
+static void rest(struct dataplane *dataplane, uint32_t microseconds)
+{
+    doorbell_arm(&dataplane->housekeeper_bell);
+    if (!topics_wait(dataplane)) {
+        doorbell_sleep(&dataplane->housekeeper_bell, microseconds);
+    }
+    doorbell_disarm(&dataplane->housekeeper_bell);
+}
+
 void housekeeper_run(struct housekeeper *housekeeper, const volatile sig_atomic_t *stop)
 {
     enum { LINK_INTERVAL_US = 2000 };
     struct dataplane *dataplane = housekeeper->dataplane;
     struct idle idle;
     uint64_t next_link = 0;
-    idle_init(&idle, true, IDLE_SLEEP_MAX_HOUSEKEEPER_US);
+    idle_init(&idle, true);
     while (!*stop) {
         const uint64_t now = clock_microseconds(&dataplane->clock, rte_rdtsc());
         uint32_t work = housekeeper_serve_topics(dataplane, now) + requests_serve(housekeeper, now);
@@ -265,9 +289,9 @@ void housekeeper_run(struct housekeeper *housekeeper, const volatile sig_atomic_
             idle_work(&idle, now);
             continue;
         }
-        const uint32_t sleep = idle_sleep_time(&idle, now, UINT64_MAX);
+        const uint32_t sleep = idle_sleep_time(&idle, now, UINT64_MAX, IDLE_SLEEP_MAX_RUNG_US);
         if (sleep > 0) {
-            idle_sleep(sleep);
+            rest(dataplane, sleep);
         }
     }
 }

@@ -139,6 +139,12 @@ static inline void mailbox_done(struct mailbox *mailbox, uint32_t count)
     atomic_store_explicit(&mailbox->tail, tail + count, memory_order_release);
 }
 
+/* Sender: was anything handled since the last mailbox_reclaim? */
+static inline bool mailbox_to_reclaim(const struct mailbox *mailbox)
+{
+    return atomic_load_explicit(&mailbox->tail, memory_order_relaxed) != mailbox->reclaimed;
+}
+
 /* Sender: was the mail handled after which `posted` had this value? As of the last mailbox_reclaim. */
 static inline bool mailbox_was_handled(const struct mailbox *mailbox, uint32_t posted)
 {

@@ -248,8 +248,7 @@ static void answer_kick(struct worker *worker, struct query_slot *slot)
 bool query_answer(struct worker *worker)
 {
     struct query_slot *slot = &worker->query;
-    /* Pairs with the release in query_ask. */
-    if (atomic_load_explicit(&slot->state, memory_order_acquire) != QUERY_ASKED) {
+    if (!query_is_asked(slot)) {
         return false;
     }
     switch (slot->request.type) {

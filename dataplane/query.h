@@ -33,6 +33,13 @@ struct query_slot {
 /* Worker, once per iteration: answers if something was asked. Returns whether there was. */
 bool query_answer(struct worker *worker);
 
+/* Worker: is there anything to answer? */
+static inline bool query_is_asked(const struct query_slot *slot)
+{
+    /* Pairs with the release in query_ask. */
+    return atomic_load_explicit(&slot->state, memory_order_acquire) == QUERY_ASKED;
+}
+
 /* Housekeeper: asks. False: the slot is in use. */
 bool query_ask(struct query_slot *slot, const struct shm_request *request, uint32_t cursor);
 

@@ -232,6 +232,8 @@ static void workers_ask(struct housekeeper *housekeeper, struct housekeeper_requ
         struct shm_request request = slot->request;
         request.limit -= slot->sent;
         slot->asked = query_ask(query, &request, slot->cursor);
+        doorbell_published();
+        doorbell_ring(&dataplane->workers[slot->worker]->bell);
         return;
     }
     if (!query_is_answered(query)) {

@@ -208,7 +208,7 @@ int worker_create(struct worker *worker, struct dataplane *dataplane, uint32_t i
     timer_wheel_init(&worker->wheel, now);
     timer_wheel_bind(&worker->wheel, TIMER_KIND_CLIENT, client_timer, worker);
     timer_wheel_bind(&worker->wheel, TIMER_KIND_SESSION, session_timer, worker);
-    idle_init(&worker->idle, dataplane->config.dataplane.idle == SHM_IDLE_ADAPTIVE, IDLE_SLEEP_MAX_US);
+    idle_init(&worker->idle, dataplane->config.dataplane.idle == SHM_IDLE_ADAPTIVE);
     if (memory_create(worker, error) != 0 || net_create(worker, error) != 0 || topics_create(worker, error) != 0) {
         return -1;
     }
@@ -383,10 +383,61 @@ static void iteration_count(struct worker *worker, uint32_t work, uint64_t cycle
     }
 }
 
+/* ---- Rest ------------------------------------------------------------------------------------------------------- */
+
+/* Is there anything from the worker `from` that `worker` has not seen yet? */
+static bool has_input_from(const struct worker *worker, uint32_t from)
+{
+    return mailbox_pending(worker->from[from]) > 0 || !rte_ring_empty(worker->exchange.received_from[from]) ||
+           !rte_ring_empty(worker->exchange.sent_from[from]);
+}
+
+/* Is there anything that somebody would have rung for, had the bell been armed earlier? */
+static bool has_input(struct worker *worker)
+{
+    for (uint32_t other = 0; other < worker->count; other++) {
+        if (other != worker->index && has_input_from(worker, other)) {
+            return true;
+        }
+    }
+    return query_is_asked(&worker->query) ||
+           (worker->to_housekeeper != NULL && mailbox_to_reclaim(worker->to_housekeeper));
+}
+
+/* Wakes those that sleep and have got something from this worker. */
+static void others_wake(const struct worker *worker)
+{
+    struct dataplane *dataplane = worker->dataplane;
+    doorbell_published();
+    for (uint32_t other = 0; other < worker->count; other++) {
+        struct worker *to = dataplane->workers[other];
+        if (other != worker->index && doorbell_is_armed(&to->bell) && has_input_from(to, worker->index)) {
+            doorbell_ring(&to->bell);
+        }
+    }
+    if (doorbell_is_armed(&dataplane->housekeeper_bell) && mailbox_pending(worker->to_housekeeper) > 0) {
+        doorbell_ring(&dataplane->housekeeper_bell);
+    }
+}
+
+/* Must it look by itself now and then: at a device's queue, or for room that others make without telling? */
+static bool must_look(const struct worker *worker)
+{
+    for (uint32_t i = 0; i < worker->dataplane->port_count; i++) {
+        if (worker->index < worker->dataplane->ports[i].rx_queues) {
+            return true;
+        }
+    }
+    return worker->waiting != NULL || worker->pending_first != NULL || worker->retained_walks != NULL ||
+           worker->retained_tickets != NULL;
+}
+
 /* Nothing to do: sleep if the policy says so. Returns the cycle counter after it. */
 static uint64_t rest(struct worker *worker, uint64_t cycles)
 {
-    const uint32_t sleep = idle_sleep_time(&worker->idle, worker->now, net_next_deadline(worker->net));
+    const uint64_t deadline = RTE_MIN(net_next_deadline(worker->net), worker->next_publication);
+    const uint32_t sleep = idle_sleep_time(&worker->idle, worker->now, deadline,
+                                           must_look(worker) ? IDLE_SLEEP_MAX_LOOK_US : IDLE_SLEEP_MAX_RUNG_US);
     if (sleep == 0) {
         rte_pause();
         return cycles;
@@ -394,7 +445,11 @@ static uint64_t rest(struct worker *worker, uint64_t cycles)
     if (worker->reader != NULL) {
         topic_reader_offline(worker->reader);
     }
-    idle_sleep(sleep);
+    doorbell_arm(&worker->bell);
+    if (!has_input(worker)) {
+        doorbell_sleep(&worker->bell, sleep);
+    }
+    doorbell_disarm(&worker->bell);
     if (worker->reader != NULL) {
         topic_reader_online(worker->reader);
     }
@@ -418,6 +473,9 @@ int worker_run(void *arg)
         const uint32_t work = worker_iterate(worker);
         const uint64_t end = rte_rdtsc();
         iteration_count(worker, work, end - start);
+        if (worker->idle.adaptive && worker->count > 1) {
+            others_wake(worker);
+        }
         start = work > 0 ? end : rest(worker, end);
     }
     if (worker->reader != NULL) {

@@ -3,8 +3,8 @@
  * iteration.
  *
  * Nothing in here is touched by another thread, with these exceptions, each a single-producer single-consumer
- * structure: mailboxes (mailbox.h), packet exchanges (exchange.h), the query slot (query.h), and the plain counters in
- * `runtime` that the housekeeper may read.
+ * structure: mailboxes (mailbox.h), packet exchanges (exchange.h), the query slot (query.h), the doorbell, and the
+ * plain counters in `runtime` that the housekeeper may read.
  */
 #ifndef POLLUX_DATAPLANE_WORKER_H
 #define POLLUX_DATAPLANE_WORKER_H
@@ -15,6 +15,7 @@
 #include "dataplane/client.h"
 #include "dataplane/dataplane.h"
 #include "dataplane/directory.h"
+#include "dataplane/doorbell.h"
 #include "dataplane/exchange.h"
 #include "dataplane/idle.h"
 #include "dataplane/mailbox.h"
@@ -121,6 +122,7 @@ struct worker {
     uint32_t listener_count;
     struct listener listeners[SHM_LISTENERS_MAX];
     struct idle idle;
+    struct doorbell bell; /* others ring it while this worker sleeps */
 
     struct dataplane_counters counters;
     uint64_t codec_errors[MQTT_ERROR_COUNT];
