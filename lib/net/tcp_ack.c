@@ -567,7 +567,18 @@ static void head_lost(struct tcp_connection *c)
     tcp_touch_inline(c);
 }
 
+/*
+ * What a recovery repeated in vain comes back as duplicate ACKs of its end, when it is over: they say nothing about a
+ * loss. recovery_point is RFC 6582's "recover", plus one.
+ */
+/* REQ RFC6582 3.2-3: not while the ACK stands at its end [test: net_script/late_duplicates_start_nothing] */
+static bool duplicates_are_late(const struct tcp_connection *c)
+{
+    return c->send_unacked == c->recovery_point;
+}
+
 /* REQ RFC5681 3.2-3, 3.2-5: the third duplicate [test: net_script/fast_retransmit_without_sack] */
+/* REQ RFC5681 3.2-7: tcp_in_flight() counts them [test: net_script/limited_transmit] */
 /* REQ RFC6582 3.2-1, 3.2-2: hole by hole to the end [test: net_script/fast_retransmit_without_sack] */
 static void newreno(struct tcp_connection *c, const struct acknowledgement *work)
 {
@@ -583,7 +594,7 @@ static void newreno(struct tcp_connection *c, const struct acknowledgement *work
     } else if (work->duplicate) {
         c->duplicate_acks += c->duplicate_acks < UINT8_MAX;
         tcp_touch_inline(c);
-        if (c->duplicate_acks == 3 && c->recovery == TCP_RECOVERY_NONE) {
+        if (c->duplicate_acks == 3 && c->recovery == TCP_RECOVERY_NONE && !duplicates_are_late(c)) {
             tcp_enter_recovery(c);
             head_lost(c);
         }
@@ -640,6 +651,14 @@ void tcp_tell_writable(struct tcp_connection *c)
     }
 }
 
+/* An event of congestion that needs no recovery. A window below the threshold's floor is not raised by it. */
+static void window_reduce(struct tcp_connection *c)
+{
+    c->slow_start_threshold = congestion_of(c)->reduce(c);
+    if (c->congestion_window > c->slow_start_threshold)
+        c->congestion_window = c->slow_start_threshold;
+}
+
 /* RFC 8985 section 7.4: what became of the tail loss probe? */
 /* REQ RFC8985 7.4-2: it counts as a loss [test: none yet] */
 static void probe_check(struct tcp_connection *c, const struct acknowledgement *work)
@@ -650,8 +669,7 @@ static void probe_check(struct tcp_connection *c, const struct acknowledgement *
         sequence_after(work->in->ack, c->probe_end)) {
         /* The probe repaired a loss by itself: the window still has to answer for it. */
         COUNT(c->stack, tcp_loss_probe_recoveries);
-        c->slow_start_threshold = congestion_of(c)->reduce(c);
-        c->congestion_window = c->slow_start_threshold;
+        window_reduce(c);
     }
     c->flags &= ~(uint32_t)(TCP_FLAG_PROBED | TCP_FLAG_PROBE_RESENT);
 }
@@ -668,8 +686,7 @@ static void ecn_echoed(struct tcp_connection *c)
     if (c->recovery != TCP_RECOVERY_NONE || (point != 0 && point <= outstanding))
         return;
     COUNT(c->stack, tcp_ecn_reductions);
-    c->slow_start_threshold = congestion_of(c)->reduce(c);
-    c->congestion_window = c->slow_start_threshold;
+    window_reduce(c);
     c->recovery_point = c->send_next;
     c->flags |= TCP_FLAG_ECN_REDUCED;
 }
@@ -691,13 +708,20 @@ static void loss_and_recovery(struct tcp_connection *c, struct acknowledgement *
         tcp_grow_window(c, work->acked, work->rtt);
 }
 
+/* RFC 5681 section 2. What answers the probes of a closed window looks alike and shows no loss. */
+/* REQ RFC5681 2: as defined there [test: net_script/window_probe_answers_are_no_duplicates] */
+static bool is_duplicate(const struct tcp_connection *c, const struct tcp_input *in)
+{
+    return in->ack == c->send_unacked && in->length == 0 && in->window == c->send_window && c->send_window != 0 &&
+           !(in->flags & (RTE_TCP_SYN_FLAG | RTE_TCP_FIN_FLAG));
+}
+
 void tcp_acknowledge(struct tcp_connection *c, const struct tcp_input *in)
 {
     struct acknowledgement work = {.in = in};
     bool outstanding = c->send_next != c->send_unacked;
 
-    work.duplicate = outstanding && in->ack == c->send_unacked && in->length == 0 && in->window == c->send_window &&
-                     !(in->flags & (RTE_TCP_SYN_FLAG | RTE_TCP_FIN_FLAG));
+    work.duplicate = outstanding && is_duplicate(c, in);
     if (work.duplicate)
         COUNT(c->stack, tcp_duplicate_acks);
     if (outstanding) {

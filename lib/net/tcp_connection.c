@@ -127,13 +127,16 @@ void connection_negotiate(struct tcp_connection *c, uint16_t peer_mss, bool scal
         c->flags |= TCP_FLAG_SACK;
 }
 
+/* REQ RFC6928 2-2: one segment [test: net_script/lost_syn_shrinks_the_window, net_script/lost_syn_ack] */
+/* REQ RFC5681 3.1-2: one segment [test: net_script/lost_syn_shrinks_the_window, net_script/lost_syn_ack] */
 void connection_establish(struct tcp_connection *c)
 {
     uint32_t window = c->stack->config.receive_buffer;
 
     c->receive_edge = c->receive_next + (window < 65535 ? window : 65535);
-    c->send_end = c->recovery_point = c->send_next;
-    c->congestion_window = congestion_initial_window(c);
+    c->send_end = c->send_next;
+    c->recovery_point = c->send_next - 1; /* RFC 6582: nothing was recovered yet */
+    c->congestion_window = c->syn_lost ? c->send_mss : congestion_initial_window(c);
     c->quick_acks = TCP_QUICK_ACKS;
     c->probes = c->backoff = 0;
     c->retransmit_kind = TCP_RETRANSMIT_NONE;

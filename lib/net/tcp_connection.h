@@ -212,11 +212,17 @@ struct tcp_connection {
     uint16_t out_of_order_count;
     uint16_t receive_count; /* mbufs in the receive queue */
     uint16_t retransmits;
-    uint16_t sacked_count; /* segments SACKed */
-    uint8_t close_reason;  /* enum tcp_close_reason */
-    uint8_t ended;         /* closed() was called; freed when no list holds it */
-    uint16_t path_mtu;     /* bytes of IP packet */
-    uint16_t peer_mss;     /* as offered */
+    uint16_t sacked_count;         /* segments SACKed */
+    unsigned close_reason : 4;     /* enum tcp_close_reason */
+    unsigned ended : 1;            /* closed() was called; freed when no list holds it */
+    unsigned syn_lost : 1;         /* a SYN or SYN-ACK was lost: the path asks for care (RFC 6298 section 5.7) */
+    unsigned keepalive_off : 1;    /* tcp_set_keepalive() */
+    unsigned trouble : 2;          /* enum tcp_trouble, to be told */
+    unsigned dscp : 6;             /* of what is sent */
+    unsigned announce_timeout : 1; /* the next segment has the user timeout option (RFC 5482) */
+    uint16_t path_mtu;             /* bytes of IP packet */
+    uint16_t peer_mss;             /* as offered */
+    uint16_t user_timeout_s;       /* 0: the stack's */
 };
 
 _Static_assert(sizeof(struct tcp_connection) <= 384, "the budget of an idle connection, tables aside");

@@ -116,12 +116,12 @@ static void acknowledge(struct tcp_connection *c, const struct fast_segment *in)
     neighbour_confirm(c->stack, c->neighbour);
     c->send_unacked = in->ack;
     c->delivered += acked;
+    c->duplicate_acks = 0;
     c->backoff = 0;
     c->progress_at = c->stack->tick;
     if (in->ack == c->send_next) {
         c->in_flight = NULL;
         c->rack_rtt = 0;
-        c->duplicate_acks = 0;
         c->retransmit_at = 0;
         c->retransmit_kind = TCP_RETRANSMIT_NONE; /* if something waits to be sent, output sets it anew */
     } else {

@@ -134,10 +134,18 @@ static void challenge(struct tcp_connection *c)
 
 /* ---- SYN-SENT: RFC 9293 section 3.10.7.3. */
 
+/* The SYN was sent more than once, and the answer echoes none but a later one's timestamp: it was lost. */
+static bool syn_was_lost(const struct tcp_connection *c, const struct tcp_input *in)
+{
+    return c->probes && !((c->flags & TCP_FLAG_TIMESTAMPS) && in->options.has_timestamp &&
+                          sequence_before(in->options.timestamp_echo, c->undo_timestamp & ~1u));
+}
+
 static void syn_sent_established(struct tcp_connection *c, struct tcp_input *in)
 {
     if (c->probes == 0) /* Karn: only a SYN sent once gives a sample */
         tcp_rtt_sample(c, stack_time(c->stack) - c->rack_sent_at);
+    c->syn_lost = syn_was_lost(c, in);
     c->send_unacked = in->ack;
     c->send_next = in->ack;
     c->retransmit_at = 0;
@@ -319,6 +327,7 @@ static bool syn_received_ack(struct tcp_connection *c, const struct tcp_input *i
     c->send_unacked = c->send_next = in->ack;
     c->retransmit_at = 0;
     c->state = TCP_STATE_ESTABLISHED;
+    c->syn_lost = c->probes > 0;
     connection_establish(c);
     c->send_window = c->send_window_max = in->window;
     c->window_sequence = in->sequence;

@@ -25,6 +25,7 @@ enum {
     TCP_MSS_DEFAULT6 = 1220,
     TCP_MSS_MINIMUM = 88, /* below that a peer makes us pay more for headers than for data */
     TCP_RTO_INITIAL_US = 1000 * 1000,
+    TCP_RTO_SYN_LOST_US = 3 * 1000 * 1000, /* for data, after a SYN that had to be sent again */
     TCP_RTO_MAX_US = 60 * 1000 * 1000,
     TCP_MAX_ACK_DELAY_US = 200 * 1000, /* worst delayed ACK of a peer (RFC 8985 section 7.2) */
     TCP_QUICK_ACKS = 8,

@@ -201,6 +201,20 @@ static void syn_received(struct net_stack *stack, struct tcp_input *in, const st
 
 /* ---- The third step. */
 
+/*
+ * The SYN-ACK was sent again because nothing came back, and the answer does not echo the timestamp of the first: it,
+ * or the peer's ACK, was lost. A repeated SYN alone may be a duplicate, and a cookie remembers nothing.
+ */
+static bool syn_ack_was_lost(const struct net_stack *stack, const struct tcp_connection *c,
+                             const struct tcp_half_open *half, const struct tcp_input *in)
+{
+    const uint32_t age = stack_time(stack) - half->sent_at;
+    const uint32_t first = (uint32_t)((stack->now - age) >> 10) + c->timestamp_offset;
+
+    return half->retries > 0 &&
+           !((half->flags & HALF_OPEN_TIMESTAMPS) && in->options.has_timestamp && in->options.timestamp_echo == first);
+}
+
 /* REQ RFC7323 3.2-4: only the third step's echo is looked at [test: none yet] */
 struct tcp_connection *tcp_accept(struct net_stack *stack, const struct tcp_half_open *half, struct tcp_input *in)
 {
@@ -221,6 +235,7 @@ struct tcp_connection *tcp_accept(struct net_stack *stack, const struct tcp_half
     if (!(half->flags & HALF_OPEN_RESENT))
         tcp_rtt_sample(c, stack_time(stack) - half->sent_at);
     c->state = TCP_STATE_ESTABLISHED;
+    c->syn_lost = syn_ack_was_lost(stack, c, half, in);
     connection_establish(c);
     c->send_window = c->send_window_max = (uint32_t)in->raw_window << c->send_scale;
     c->window_sequence = in->sequence;

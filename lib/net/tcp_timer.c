@@ -48,9 +48,10 @@ void tcp_timer_arm(struct tcp_connection *c)
  */
 /* REQ RFC6298 2.1-1: one second [test: net_script/active_open_syn_is_repeated_then_given_up] */
 /* REQ RFC6298 2.5: 60 seconds at most [test: none yet] */
+/* REQ RFC6298 5.7: three seconds until there is a sample [test: net_script/lost_syn_shrinks_the_window] */
 uint32_t tcp_rto(const struct tcp_connection *c)
 {
-    uint64_t rto = TCP_RTO_INITIAL_US;
+    uint64_t rto = c->syn_lost ? TCP_RTO_SYN_LOST_US : TCP_RTO_INITIAL_US;
 
     if (c->smoothed_rtt) {
         uint32_t minimum = (uint32_t)c->stack->config.rto_min_us;
@@ -239,6 +240,8 @@ static void syn_timeout(struct tcp_connection *c)
     }
     c->probes++;
     c->backoff++;
+    if (c->undo_timestamp == 0)
+        c->undo_timestamp = tcp_timestamp(c->stack, c->timestamp_offset) | 1;
     COUNT(c->stack, tcp_retransmits);
     tcp_send_syn(c);
     c->retransmit_at = stack_deadline(c->stack, tcp_rto(c));

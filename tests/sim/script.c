@@ -13,7 +13,9 @@
 #include <string.h>
 
 static const uint8_t our_mac[6] = {2, 0, 0, 0, 0, 1}, peer_mac[6] = {2, 0, 0, 0, 0, 2};
-static const uint8_t our_ip[4] = {198, 18, 0, 1}, peer_ip[4] = {198, 18, 0, 2};
+const uint8_t script_our_ip[4] = {198, 18, 0, 1}, script_peer_ip[4] = {198, 18, 0, 2};
+const uint8_t script_our_ip6[16] = {0x20, 1, 0xd, 0xb8, 0, 0x18, [15] = 1};
+const uint8_t script_peer_ip6[16] = {0x20, 1, 0xd, 0xb8, 0, 0x18, [15] = 2};
 
 static struct net_address address_of(const uint8_t bytes[4])
 {
@@ -63,16 +65,22 @@ static void answer_arp(struct script *s, const uint8_t *frame)
 {
     uint8_t reply[60] = {0};
 
-    if (s->quiet_arp || frame[21] != 1 || memcmp(frame + 38, peer_ip, 4))
+    if (s->quiet_arp || frame[21] != 1 || memcmp(frame + 38, script_peer_ip, 4))
         return;
     memcpy(reply, our_mac, 6);
     memcpy(reply + 6, peer_mac, 6);
     memcpy(reply + 12, frame + 12, 8);
     reply[21] = 2;
     memcpy(reply + 22, peer_mac, 6);
-    memcpy(reply + 28, peer_ip, 4);
+    memcpy(reply + 28, script_peer_ip, 4);
     memcpy(reply + 32, frame + 22, 10);
     script_frame(s, reply, sizeof reply);
+}
+
+static void raw_keep(struct script_raw *raw, const uint8_t *frame, uint32_t length)
+{
+    raw->length = length;
+    memcpy(raw->bytes, frame, length < sizeof raw->bytes ? length : sizeof raw->bytes);
 }
 
 static uint16_t transmit(void *arg, unsigned interface, struct rte_mbuf **mbufs, uint16_t count)
@@ -85,11 +93,14 @@ static uint16_t transmit(void *arg, unsigned interface, struct rte_mbuf **mbufs,
         return 0;
     for (uint16_t i = 0; i < count; i++) {
         const uint8_t *frame = rte_pktmbuf_mtod(mbufs[i], const uint8_t *);
+        if (frame[12] != 0x08 || frame[13] != 0x00 || frame[23] != IPPROTO_TCP)
+            raw_keep(&s->frames[s->frame_count++ % SCRIPT_FRAMES], frame, mbufs[i]->pkt_len);
         if (frame[12] == 0x08 && frame[13] == 0x06) {
             s->arp_out++;
             memcpy(frames[arps++], frame, 42);
         } else if (frame[12] == 0x08 && frame[23] == IPPROTO_TCP) {
             record_tcp(s, frame, mbufs[i]->pkt_len);
+            raw_keep(&s->last_tcp, frame, mbufs[i]->pkt_len);
         } else if (frame[12] == 0x08 && frame[23] == IPPROTO_ICMP) {
             s->icmp_out++;
         } else {
@@ -191,8 +202,8 @@ void script_send_options(struct script *s, uint8_t flags, uint32_t sequence, uin
     ip->total_length = rte_cpu_to_be_16((uint16_t)(40 + size + length));
     ip->time_to_live = 64;
     ip->next_proto_id = IPPROTO_TCP;
-    memcpy(&ip->src_addr, peer_ip, 4);
-    memcpy(&ip->dst_addr, our_ip, 4);
+    memcpy(&ip->src_addr, script_peer_ip, 4);
+    memcpy(&ip->dst_addr, script_our_ip, 4);
     ip->hdr_checksum = rte_ipv4_cksum(ip);
     tcp->src_port = rte_cpu_to_be_16(4000);
     tcp->dst_port = rte_cpu_to_be_16(s->our_port);
@@ -234,7 +245,85 @@ void script_send_sack(struct script *s, uint32_t ack, uint16_t window, unsigned 
     script_send_options(s, A, 1, ack, window, 0, &options, NULL, 0);
 }
 
+static void frame_begin(uint8_t *frame, uint16_t type)
+{
+    memcpy(frame, our_mac, 6);
+    memcpy(frame + 6, peer_mac, 6);
+    frame[12] = (uint8_t)(type >> 8);
+    frame[13] = (uint8_t)type;
+}
+
+void script_ip4(struct script *s, const uint8_t source[4], const uint8_t destination[4], uint8_t protocol,
+                const uint8_t *payload, uint32_t length)
+{
+    uint8_t frame[2000] = {0};
+    struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(frame + 14);
+
+    frame_begin(frame, RTE_ETHER_TYPE_IPV4);
+    ip->version_ihl = 0x45;
+    ip->total_length = rte_cpu_to_be_16((uint16_t)(20 + length));
+    ip->time_to_live = 64;
+    ip->next_proto_id = protocol;
+    memcpy(&ip->src_addr, source, 4);
+    memcpy(&ip->dst_addr, destination, 4);
+    ip->hdr_checksum = rte_ipv4_cksum(ip);
+    memcpy(ip + 1, payload, length);
+    script_frame(s, frame, 34 + length < 60 ? 60 : 34 + length);
+    script_turn(s);
+}
+
+void script_ip6(struct script *s, const uint8_t source[16], const uint8_t destination[16], uint8_t next,
+                uint8_t hop_limit, const uint8_t *payload, uint32_t length)
+{
+    uint8_t frame[2000] = {0};
+    struct rte_ipv6_hdr *ip = (struct rte_ipv6_hdr *)(frame + 14);
+
+    frame_begin(frame, RTE_ETHER_TYPE_IPV6);
+    ip->vtc_flow = rte_cpu_to_be_32(0x60000000);
+    ip->payload_len = rte_cpu_to_be_16((uint16_t)length);
+    ip->proto = next;
+    ip->hop_limits = hop_limit;
+    memcpy(ip->src_addr, source, 16);
+    memcpy(ip->dst_addr, destination, 16);
+    if (destination[0] == 0xff) {
+        frame[0] = frame[1] = 0x33;
+        memcpy(frame + 2, destination + 12, 4);
+    }
+    memcpy(ip + 1, payload, length);
+    script_frame(s, frame, 54 + length);
+    script_turn(s);
+}
+
+void script_icmp6(struct script *s, const uint8_t source[16], const uint8_t destination[16], uint8_t hop_limit,
+                  uint8_t *icmp, uint32_t length)
+{
+    struct rte_ipv6_hdr pseudo = {.proto = IPPROTO_ICMPV6, .payload_len = rte_cpu_to_be_16((uint16_t)length)};
+    uint32_t sum;
+
+    memcpy(pseudo.src_addr, source, 16);
+    memcpy(pseudo.dst_addr, destination, 16);
+    icmp[2] = icmp[3] = 0;
+    sum = (uint32_t)rte_ipv6_phdr_cksum(&pseudo, 0) + rte_raw_cksum(icmp, length);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = ~((sum & 0xffff) + (sum >> 16));
+    memcpy(icmp + 2, &sum, 2);
+    script_ip6(s, source, destination, IPPROTO_ICMPV6, hop_limit, icmp, length);
+}
+
+const struct script_raw *script_next_frame(struct script *s)
+{
+    return s->frame_first < s->frame_count ? &s->frames[s->frame_first++ % SCRIPT_FRAMES] : NULL;
+}
+
 /* ---- The application. */
+
+void script_app_send(struct script *s, uint32_t length)
+{
+    static const uint8_t bytes[100000];
+
+    tcp_send(s->connection, bytes, length);
+    script_turn(s);
+}
 
 static void accepted(void *arg, struct tcp_connection *connection, void *listener_arg)
 {
@@ -319,7 +408,7 @@ void script_open(struct script *s, const char *name)
     s->config.max_neighbours = 4;
     s->config.interface_count = 1;
     s->config.interfaces[0] = (struct net_interface_config){
-        .mac = {2, 0, 0, 0, 0, 1}, .mtu = 1500, .address_count = 1, .addresses = {{address_of(our_ip), 24}}};
+        .mac = {2, 0, 0, 0, 0, 1}, .mtu = 1500, .address_count = 1, .addresses = {{address_of(script_our_ip), 24}}};
     s->config.pool = pool;
     s->config.wheel = &s->wheel;
     s->config.transmit = transmit;
@@ -327,6 +416,31 @@ void script_open(struct script *s, const char *name)
     s->config.flow_owner = flow_owner;
     s->config.redirect = redirect;
     s->config.callbacks = (struct tcp_callbacks){accepted, connected, readable, writable, peer_closed, closed};
+}
+
+void script_peer_options(struct script *s, bool sack, bool timestamps)
+{
+    s->peer.sack_permitted = sack;
+    s->peer.has_timestamp = timestamps;
+}
+
+void script_use_ip6(struct script *s)
+{
+    struct net_interface_config *interface = &s->config.interfaces[0];
+
+    interface->addresses[interface->address_count++] = (struct net_prefix){net_address_ip6(script_our_ip6), 64};
+}
+
+struct script_segment script_connect(struct script *s)
+{
+    struct net_address any = NET_ADDRESS_ANY, peer = address_of(script_peer_ip);
+    struct script_segment *syn;
+
+    script_listen(s);
+    s->connection = tcp_connect(s->stack, &any, 0, &peer, 4000, s);
+    script_turn(s);
+    syn = script_next(s);
+    return syn ? *syn : (struct script_segment){0};
 }
 
 void script_listen(struct script *s)

@@ -13,7 +13,24 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { F = 0x01, S = 0x02, R = 0x04, P = 0x08, A = 0x10, E = 0x40, C = 0x80, SCRIPT_MSS = 1000, SCRIPT_OUT = 512 };
+enum {
+    F = 0x01,
+    S = 0x02,
+    R = 0x04,
+    P = 0x08,
+    A = 0x10,
+    E = 0x40,
+    C = 0x80,
+    SCRIPT_MSS = 1000,
+    SCRIPT_OUT = 512,
+    SCRIPT_FRAMES = 32,
+};
+
+/* A frame that the stack sent and that is no TCP over IPv4: the first bytes of it. */
+struct script_raw {
+    uint32_t length;
+    uint8_t bytes[256];
+};
 
 /* A segment that the stack sent. */
 struct script_segment {
@@ -52,6 +69,9 @@ struct script {
     struct script_segment out[SCRIPT_OUT];
     unsigned out_first, out_count;
     unsigned arp_out, icmp_out, other_out;
+    struct script_raw frames[SCRIPT_FRAMES]; /* the latest ones */
+    unsigned frame_first, frame_count;
+    struct script_raw last_tcp;
     bool quiet_arp; /* the peer does not answer ARP */
     bool transmit_full;
     /* The application. */
@@ -65,6 +85,17 @@ struct script {
     unsigned failures;
     const char *name;
 };
+
+/* A script with its name. The groups lie in files of their own and end with {NULL, NULL}; script_test.c runs them. */
+struct script_case {
+    const char *name;
+    void (*run)(struct script *s);
+};
+#define SCRIPT(name) \
+    {                \
+#name, name  \
+    }
+extern const struct script_case congestion_scripts[], network_scripts[], state_scripts[], window_scripts[];
 
 void script_open(struct script *s, const char *name); /* defaults; change s->config, s->peer */
 void script_listen(struct script *s);                 /* create the stack, listen */
@@ -80,6 +111,21 @@ void script_send(struct script *s, uint8_t flags, uint32_t sequence, uint32_t ac
 void script_send_sack(struct script *s, uint32_t ack, uint16_t window, unsigned count,
                       const struct tcp_sack_block *blocks);
 void script_frame(struct script *s, const uint8_t *frame, uint32_t length); /* anything */
+void script_peer_options(struct script *s, bool sack, bool timestamps);
+void script_app_send(struct script *s, uint32_t length);
+struct script_segment script_connect(struct script *s); /* create the stack, open to the peer; the SYN */
+/* An IP packet in a frame for us. IPv6: addresses 2001:db8:18::HOST, or `source` and `destination` whole. */
+void script_ip4(struct script *s, const uint8_t source[4], const uint8_t destination[4], uint8_t protocol,
+                const uint8_t *payload, uint32_t length);
+void script_ip6(struct script *s, const uint8_t source[16], const uint8_t destination[16], uint8_t next,
+                uint8_t hop_limit, const uint8_t *payload, uint32_t length);
+/* Fills in the checksum at bytes 2 and 3 of `icmp`. */
+void script_icmp6(struct script *s, const uint8_t source[16], const uint8_t destination[16], uint8_t hop_limit,
+                  uint8_t *icmp, uint32_t length);
+void script_use_ip6(struct script *s); /* before script_listen(): the stack is 2001:db8:18::1/64 too */
+extern const uint8_t script_our_ip[4], script_peer_ip[4], script_our_ip6[16], script_peer_ip6[16];
+/* The next frame out that is no TCP over IPv4, or NULL. */
+const struct script_raw *script_next_frame(struct script *s);
 /* The next segment out, or NULL. */
 struct script_segment *script_next(struct script *s);
 uint64_t script_counter(struct script *s, enum net_counter counter);

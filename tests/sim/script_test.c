@@ -13,20 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static void peer_with(struct script *s, bool sack, bool timestamps)
-{
-    s->peer.sack_permitted = sack;
-    s->peer.has_timestamp = timestamps;
-}
-
-static void app_send(struct script *s, uint32_t length)
-{
-    static const uint8_t bytes[100000];
-
-    tcp_send(s->connection, bytes, length);
-    script_turn(s);
-}
-
 /* Skip repetitions of what was seen; each must be the same bytes. */
 static void drain(struct script *s, uint32_t sequence, uint32_t length)
 {
@@ -128,7 +114,7 @@ static void simultaneous_open(struct script *s)
     EXPECT(s, S | A, 0, 1, 0);
     script_send(s, A, 1, 1, 65535, 0);
     CHECK(s, s->connected);
-    app_send(s, 5);
+    script_app_send(s, 5);
     EXPECT(s, A | P, 1, 1, 5);
 }
 
@@ -142,7 +128,7 @@ static void syn_window_not_scaled(struct script *s)
     struct script_segment *out = script_next(s);
     CHECK(s, out && out->window == 65535 && out->options.has_scale && out->options.scale > 0);
     script_send(s, A, 1, 1, 4, 0); /* 512 bytes */
-    app_send(s, 3000);
+    script_app_send(s, 3000);
     EXPECT(s, A, 1, 1, 512);
 }
 
@@ -150,7 +136,7 @@ static void no_mss_option(struct script *s)
 {
     s->peer.mss = 0;
     script_establish(s);
-    app_send(s, 1000);
+    script_app_send(s, 1000);
     EXPECT(s, A, 1, 1, 536);
     EXPECT(s, A, 537, 1, 464);
 }
@@ -230,7 +216,7 @@ static void syn_cookie_keeps_options(struct script *s)
 {
     struct tcp_info info;
 
-    peer_with(s, true, true);
+    script_peer_options(s, true, true);
     s->peer.has_scale = true;
     s->peer.scale = 5;
     s->peer.mss = 1400;
@@ -315,7 +301,7 @@ static void ack_rides_on_data(struct script *s)
 static void push_on_last(struct script *s)
 {
     script_establish(s);
-    app_send(s, 2500);
+    script_app_send(s, 2500);
     struct script_segment *out[3] = {script_next(s), script_next(s), script_next(s)};
     CHECK(s, out[0] && out[1] && out[2]);
     CHECK(s, out[2] && !(out[0]->flags & P) && !(out[1]->flags & P) && (out[2]->flags & P));
@@ -323,7 +309,7 @@ static void push_on_last(struct script *s)
 
 static void out_of_order_acked(struct script *s)
 {
-    peer_with(s, true, false);
+    script_peer_options(s, true, false);
     script_establish(s);
     script_send(s, A, 101, 1, 65535, 100);
     struct script_segment *out = script_next(s);
@@ -337,7 +323,7 @@ static void out_of_order_acked(struct script *s)
 
 static void sack_most_recent_first(struct script *s)
 {
-    peer_with(s, true, false);
+    script_peer_options(s, true, false);
     script_establish(s);
     script_send(s, A, 101, 1, 65535, 10);
     script_next(s);
@@ -350,7 +336,7 @@ static void sack_most_recent_first(struct script *s)
 
 static void duplicate_is_reported(struct script *s)
 {
-    peer_with(s, true, false);
+    script_peer_options(s, true, false);
     script_establish(s);
     script_send(s, A, 1, 1, 65535, 100);
     script_next(s);
@@ -402,7 +388,7 @@ static void zero_window(struct script *s)
 {
     script_establish(s);
     script_send(s, A, 1, 1, 0, 0);
-    app_send(s, 2000);
+    script_app_send(s, 2000);
     EXPECT_NOTHING(s);
     script_wait(s, 1500000);
     EXPECT(s, A, 1, 1, 1); /* one byte as probe */
@@ -421,7 +407,7 @@ static void zero_window_probe_accepted(struct script *s)
 {
     script_establish(s);
     script_send(s, A, 1, 1, 0, 0);
-    app_send(s, 500);
+    script_app_send(s, 500);
     script_wait(s, 1500000);
     EXPECT(s, A, 1, 1, 1);
     drain(s, 1, 1);
@@ -435,7 +421,7 @@ static void zero_window_forever(struct script *s)
 {
     script_establish(s);
     script_send(s, A, 1, 1, 0, 0);
-    app_send(s, 500);
+    script_app_send(s, 500);
     for (int i = 0; i < 600; i++) { /* two hours of a peer that answers and never opens */
         script_wait(s, 12000000);
         while (script_next(s))
@@ -452,7 +438,7 @@ static void zero_window_and_silence_ends(struct script *s)
 {
     script_establish(s);
     script_send(s, A, 1, 1, 0, 0);
-    app_send(s, 500);
+    script_app_send(s, 500);
     script_wait(s, 20 * 60 * 1000000ull);
     CHECK(s, s->closed && s->reason == TCP_CLOSE_TIMEOUT);
 }
@@ -461,7 +447,7 @@ static void window_below_one_segment(struct script *s)
 {
     script_establish(s);
     script_send(s, A, 1, 1, 300, 0); /* the most ever offered was 65535: far below half */
-    app_send(s, 2000);
+    script_app_send(s, 2000);
     EXPECT_NOTHING(s);
     script_wait(s, 1500000); /* the override */
     EXPECT(s, A, 1, 1, 300);
@@ -482,7 +468,7 @@ static void both_windows_zero(struct script *s)
     script_send(s, A, 3001, 1, 0, 1096);
     while (script_next(s))
         ;
-    app_send(s, 500);
+    script_app_send(s, 500);
     EXPECT_NOTHING(s);
     script_wait(s, 1500000);
     EXPECT(s, A, 1, 4097, 1);
@@ -518,14 +504,14 @@ static void window_update_after_reading(struct script *s)
 static void window_shrunk(struct script *s)
 {
     script_establish(s);
-    app_send(s, 3000);
+    script_app_send(s, 3000);
     EXPECT(s, A, 1, 1, 1000);
     EXPECT(s, A, 1001, 1, 1000);
     EXPECT(s, A, 2001, 1, 1000);
     script_send(s, A, 1, 1001, 500, 0); /* right edge back to 1500 */
     CHECK(s, script_counter(s, NET_COUNTER_tcp_window_shrunk) == 1);
     script_send(s, A, 1, 3001, 65535, 0);
-    app_send(s, 10);
+    script_app_send(s, 10);
     EXPECT(s, A, 3001, 1, 10);
 }
 
@@ -547,7 +533,7 @@ static void data_beyond_window_is_refused(struct script *s)
 static void fast_retransmit_without_sack(struct script *s)
 {
     script_establish(s);
-    app_send(s, 5000);
+    script_app_send(s, 5000);
     for (int i = 0; i < 5; i++)
         EXPECT(s, A, 1 + i * 1000, 1, 1000);
     for (int i = 0; i < 3; i++)
@@ -562,9 +548,9 @@ static void fast_retransmit_without_sack(struct script *s)
 
 static void sack_two_holes_and_partial_ack(struct script *s)
 {
-    peer_with(s, true, false);
+    script_peer_options(s, true, false);
     script_establish(s);
-    app_send(s, 8000);
+    script_app_send(s, 8000);
     for (int i = 0; i < 8; i++)
         EXPECT(s, A, 1 + i * 1000, 1, 1000);
     script_wait(s, 10000);
@@ -585,15 +571,15 @@ static void sack_two_holes_and_partial_ack(struct script *s)
 
 static void loss_of_a_retransmission(struct script *s)
 {
-    peer_with(s, true, false);
+    script_peer_options(s, true, false);
     script_establish(s);
-    app_send(s, 10000);
+    script_app_send(s, 10000);
     for (int i = 0; i < 10; i++)
         EXPECT(s, A, 1 + i * 1000, 1, 1000);
     script_wait(s, 10000);
     script_send_sack(s, 1, 65535, 1, (struct tcp_sack_block[]){{1001, 5001}});
     EXPECT(s, A, 1, 1, 1000); /* lost again */
-    app_send(s, 4000);
+    script_app_send(s, 4000);
     while (script_next(s))
         ;
     script_wait(s, 10000); /* what was sent after it is SACKed: RACK finds the retransmission lost */
@@ -604,14 +590,14 @@ static void loss_of_a_retransmission(struct script *s)
 
 static void loss_of_the_last_segment(struct script *s)
 {
-    peer_with(s, true, false);
+    script_peer_options(s, true, false);
     script_establish(s);
     script_wait(s, 1000);
-    app_send(s, 1000); /* a round-trip sample */
+    script_app_send(s, 1000); /* a round-trip sample */
     EXPECT(s, A, 1, 1, 1000);
     script_wait(s, 20000);
     script_send(s, A, 1, 1001, 65535, 0);
-    app_send(s, 3000);
+    script_app_send(s, 3000);
     for (int i = 0; i < 3; i++)
         EXPECT(s, A, 1001 + i * 1000, 1, 1000);
     script_wait(s, 20000);
@@ -624,7 +610,7 @@ static void loss_of_the_last_segment(struct script *s)
 static void timeout_backs_off(struct script *s)
 {
     script_establish(s);
-    app_send(s, 100);
+    script_app_send(s, 100);
     struct script_segment *out = script_next(s);
     uint64_t last = out->at, gap, before = 0;
     for (int i = 0; i < 4; i++) {
@@ -645,7 +631,7 @@ static void ssthresh_once(struct script *s)
     struct tcp_info info;
 
     script_establish(s);
-    app_send(s, 10000);
+    script_app_send(s, 10000);
     script_wait(s, 10000000); /* several timeouts for one loss */
     tcp_info(s->connection, &info);
     CHECK(s, script_counter(s, NET_COUNTER_tcp_timeouts) >= 3);
@@ -659,7 +645,7 @@ static void cwnd_not_limited(struct script *s)
     script_establish(s);
     tcp_info(s->connection, &before);
     for (uint32_t i = 0; i < 50; i++) {
-        app_send(s, 10);
+        script_app_send(s, 10);
         script_wait(s, 1000);
         script_send(s, A, 1, 1 + (i + 1) * 10, 65535, 0);
     }
@@ -671,12 +657,12 @@ static void spurious_timeout_is_undone(struct script *s)
 {
     struct tcp_info before, after;
 
-    peer_with(s, false, true);
+    script_peer_options(s, false, true);
     script_establish(s);
     script_wait(s, 5000);
     tcp_info(s->connection, &before);
     uint32_t echo = 0;
-    app_send(s, 3000);
+    script_app_send(s, 3000);
     echo = s->timestamp_echo;
     script_wait(s, 1500000); /* the path stalls; we send again */
     CHECK(s, script_counter(s, NET_COUNTER_tcp_timeouts) >= 1);
@@ -691,7 +677,7 @@ static void user_timeout(struct script *s)
 {
     s->config.user_timeout_us = 10 * 1000000;
     script_establish(s);
-    app_send(s, 100);
+    script_app_send(s, 100);
     script_wait(s, 60000000);
     CHECK(s, s->closed && s->reason == TCP_CLOSE_TIMEOUT);
 }
@@ -700,7 +686,7 @@ static void transmit_full_is_recovered(struct script *s)
 {
     script_establish(s);
     s->transmit_full = true;
-    app_send(s, 100);
+    script_app_send(s, 100);
     EXPECT_NOTHING(s);
     s->transmit_full = false;
     script_wait(s, 2000000);
@@ -762,7 +748,7 @@ static void old_ack_for_unsent_data(struct script *s)
 {
     script_establish(s);
     script_send(s, A, 1, 1, 0, 0);
-    app_send(s, 100);
+    script_app_send(s, 100);
     script_send(s, A, 1, 50, 1000, 0);
     struct tcp_info info;
     tcp_info(s->connection, &info);
@@ -771,7 +757,7 @@ static void old_ack_for_unsent_data(struct script *s)
 
 static void paws(struct script *s)
 {
-    peer_with(s, false, true);
+    script_peer_options(s, false, true);
     script_establish(s);
     script_wait(s, 1000000);
     script_send(s, A | P, 1, 1, 65535, 5);
@@ -788,7 +774,7 @@ static void paws(struct script *s)
 
 static void paws_after_long_idle(struct script *s)
 {
-    peer_with(s, false, true);
+    script_peer_options(s, false, true);
     s->config.keepalive_idle_us = 0;
     script_establish(s);
     script_wait(s, UINT64_C(4) * 86400 * 1000000);
@@ -799,7 +785,7 @@ static void paws_after_long_idle(struct script *s)
 
 static void timestamp_recent(struct script *s)
 {
-    peer_with(s, true, true);
+    script_peer_options(s, true, true);
     script_establish(s);
     uint32_t first = s->timestamp;
     script_wait(s, 100000);
@@ -850,7 +836,7 @@ static void peer_closes_first(struct script *s)
     script_send(s, F | A, 1, 1, 65535, 0);
     CHECK(s, s->peer_closed);
     EXPECT(s, A, 1, 2, 0);
-    app_send(s, 10); /* half-closed: sending goes on */
+    script_app_send(s, 10); /* half-closed: sending goes on */
     EXPECT(s, A, 1, 2, 10);
     tcp_shutdown(s->connection);
     script_turn(s);
@@ -972,7 +958,7 @@ static void fin_wait_2_ends(struct script *s)
 static void abort_sends_rst(struct script *s)
 {
     script_establish(s);
-    app_send(s, 10);
+    script_app_send(s, 10);
     script_next(s);
     tcp_abort(s->connection);
     CHECK(s, !s->closed); /* not inside the call */
@@ -1199,9 +1185,9 @@ static void fragments(struct script *s)
 static void small_segments_do_not_wait(struct script *s)
 {
     script_establish(s);
-    app_send(s, 10);
+    script_app_send(s, 10);
     EXPECT(s, A | P, 1, 1, 10);
-    app_send(s, 10); /* while the first is not acknowledged: no Nagle */
+    script_app_send(s, 10); /* while the first is not acknowledged: no Nagle */
     EXPECT(s, A | P, 11, 1, 10);
 }
 
@@ -1210,7 +1196,7 @@ static void later_samples(struct script *s)
     struct tcp_info info;
 
     script_establish(s); /* the handshake took 10 ms */
-    app_send(s, 100);
+    script_app_send(s, 100);
     script_wait(s, 30000);
     script_send(s, A, 1, 101, 65535, 0);
     tcp_info(s->connection, &info);
@@ -1224,7 +1210,7 @@ static void retransmission_gives_no_sample(struct script *s)
 
     script_establish(s);
     tcp_info(s->connection, &before);
-    app_send(s, 100);
+    script_app_send(s, 100);
     script_wait(s, 1500000);
     CHECK(s, script_counter(s, NET_COUNTER_tcp_retransmits) > 0);
     script_send(s, A, 1, 101, 65535, 0); /* of which transmission? */
@@ -1235,7 +1221,7 @@ static void retransmission_gives_no_sample(struct script *s)
 static void initial_window_and_slow_start(struct script *s)
 {
     script_establish(s);
-    app_send(s, 30000);
+    script_app_send(s, 30000);
     for (uint32_t i = 0; i < 10; i++)
         EXPECT(s, A, 1 + i * 1000, 1, 1000);
     EXPECT_NOTHING(s);
@@ -1252,7 +1238,7 @@ static void restart_after_idle(struct script *s)
 
     s->config.keepalive_idle_us = 0;
     script_establish(s);
-    app_send(s, 60000);
+    script_app_send(s, 60000);
     while (acked < 60001) { /* slow start well beyond the initial window */
         struct script_segment *out;
         while ((out = script_next(s)) != NULL)
@@ -1265,7 +1251,7 @@ static void restart_after_idle(struct script *s)
     tcp_info(s->connection, &info);
     CHECK(s, info.congestion_window > 20000);
     script_wait(s, 5000000);
-    app_send(s, 30000);
+    script_app_send(s, 30000);
     for (uint32_t i = 0; i < 10; i++)
         EXPECT(s, A, 60001 + i * 1000, 1, 1000);
     EXPECT_NOTHING(s);
@@ -1275,11 +1261,11 @@ static void window_shrunk_holds_new_data(struct script *s)
 {
     script_establish(s);
     script_send(s, A, 1, 1, 3000, 0);
-    app_send(s, 3000);
+    script_app_send(s, 3000);
     for (uint32_t i = 0; i < 3; i++)
         EXPECT(s, A, 1 + i * 1000, 1, 1000);
     script_send(s, A, 1, 1001, 1000, 0); /* right edge from 3000 to 2000 */
-    app_send(s, 1000);
+    script_app_send(s, 1000);
     EXPECT_NOTHING(s);
     script_wait(s, 1500000);
     struct script_segment *out = script_next(s); /* what is in the window is sent again as usual */
@@ -1294,7 +1280,7 @@ static void window_probes_back_off(struct script *s)
 
     script_establish(s);
     script_send(s, A, 1, 1, 0, 0);
-    app_send(s, 500);
+    script_app_send(s, 500);
     for (int i = 0; i < 400; i++) { /* 20 s of a peer that answers at once and does not open */
         struct script_segment *out;
         script_wait(s, 50000);
@@ -1355,9 +1341,9 @@ static void timestamps_go_with_every_segment(struct script *s)
 {
     struct script_segment *out;
 
-    peer_with(s, true, true);
+    script_peer_options(s, true, true);
     script_establish(s);
-    app_send(s, 10);
+    script_app_send(s, 10);
     out = script_next(s);
     CHECK(s, out && out->length == 10 && out->options.has_timestamp);
     script_send(s, A | P, 1, 11, 65535, 5);
@@ -1371,7 +1357,7 @@ static void timestamps_go_with_every_segment(struct script *s)
 
 static void time_wait_reuse_by_timestamp(struct script *s)
 {
-    peer_with(s, true, true);
+    script_peer_options(s, true, true);
     script_establish(s);
     tcp_close(s->connection);
     script_turn(s);
@@ -1453,19 +1439,6 @@ static void tcp_checksum_is_checked(struct script *s)
 
 /* ---- ICMP errors and the size of packets. */
 
-static struct script_segment connect_to_peer(struct script *s)
-{
-    struct net_address any = NET_ADDRESS_ANY, peer = s->config.interfaces[0].addresses[0].address;
-    struct script_segment *syn;
-
-    script_listen(s);
-    peer.bytes[15] = 2;
-    s->connection = tcp_connect(s->stack, &any, 0, &peer, 4000, s);
-    script_turn(s);
-    syn = script_next(s);
-    return syn ? *syn : (struct script_segment){0};
-}
-
 /* An ICMP message that quotes a segment of ours with this (relative) sequence number. */
 static void icmp_error(struct script *s, uint8_t type, uint8_t code, uint16_t mtu, uint32_t sequence)
 {
@@ -1495,7 +1468,7 @@ static void icmp_error(struct script *s, uint8_t type, uint8_t code, uint16_t mt
 
 static void icmp_in_syn_sent(struct script *s)
 {
-    connect_to_peer(s);
+    script_connect(s);
     icmp_error(s, 3, 1, 0, 0); /* host unreachable: soft */
     CHECK(s, !s->closed);
     icmp_error(s, 3, 3, 0, 1000); /* port unreachable, forged */
@@ -1507,7 +1480,7 @@ static void icmp_in_syn_sent(struct script *s)
 static void icmp_is_soft(struct script *s)
 {
     script_establish(s);
-    app_send(s, 100);
+    script_app_send(s, 100);
     EXPECT(s, A, 1, 1, 100);
     for (uint8_t code = 0; code < 4; code++)
         icmp_error(s, 3, code, 0, 1);
@@ -1519,13 +1492,13 @@ static void icmp_is_soft(struct script *s)
 static void icmp_forged(struct script *s)
 {
     script_establish(s);
-    app_send(s, 100);
+    script_app_send(s, 100);
     EXPECT(s, A, 1, 1, 100);
     icmp_error(s, 3, 4, 600, 5000);
     icmp_error(s, 3, 3, 0, (uint32_t)-5000);
     CHECK(s, script_counter(s, NET_COUNTER_drop_icmp_unmatched) == 2);
     CHECK(s, script_counter(s, NET_COUNTER_icmp_path_mtu) == 0);
-    app_send(s, 1000);
+    script_app_send(s, 1000);
     EXPECT(s, A, 101, 1, 1000);
 }
 
@@ -1534,7 +1507,7 @@ static void source_quench_ignored(struct script *s)
     struct tcp_info before, after;
 
     script_establish(s);
-    app_send(s, 100);
+    script_app_send(s, 100);
     tcp_info(s->connection, &before);
     icmp_error(s, 4, 0, 0, 1);
     tcp_info(s->connection, &after);
@@ -1547,9 +1520,9 @@ static void path_mtu_is_lowered(struct script *s)
     struct tcp_info before, info;
 
     s->peer.mss = 1460;
-    peer_with(s, true, false);
+    script_peer_options(s, true, false);
     script_establish(s);
-    app_send(s, 2920);
+    script_app_send(s, 2920);
     EXPECT(s, A, 1, 1, 1460);
     EXPECT(s, A, 1461, 1, 1460);
     tcp_info(s->connection, &before);
@@ -1573,7 +1546,7 @@ static void path_mtu_unnamed_takes_a_plateau(struct script *s)
 
     s->peer.mss = 1460;
     script_establish(s);
-    app_send(s, 1460);
+    script_app_send(s, 1460);
     EXPECT(s, A, 1, 1, 1460);
     icmp_error(s, 3, 4, 0, 1);
     tcp_info(s->connection, &info);
@@ -1587,7 +1560,7 @@ static void path_mtu_narrows_the_tail(struct script *s)
 
     s->peer.mss = 1460;
     script_establish(s);
-    app_send(s, 10);
+    script_app_send(s, 10);
     EXPECT(s, A, 1, 1, 10);
     tcp_send(s->connection, bytes, 1000);
     icmp_error(s, 3, 4, 600, 1);
@@ -1605,7 +1578,7 @@ static void black_hole_is_found(struct script *s)
 
     s->peer.mss = 1460;
     script_establish(s);
-    app_send(s, 1460);
+    script_app_send(s, 1460);
     EXPECT(s, A, 1, 1, 1460);
     script_wait(s, 5000000);
     while ((out = script_next(s)) != NULL)
@@ -1630,7 +1603,7 @@ static void echo_rate_is_bounded(struct script *s)
 
 static void ecn_establish(struct script *s)
 {
-    peer_with(s, true, false);
+    script_peer_options(s, true, false);
     script_listen(s);
     script_send(s, S | E | C, 0, 0, 65535, 0);
     EXPECT(s, S | A | E, 0, 1, 0);
@@ -1642,7 +1615,7 @@ static void ecn_establish(struct script *s)
 static void ecn_marks_new_data(struct script *s)
 {
     ecn_establish(s);
-    app_send(s, 1000);
+    script_app_send(s, 1000);
     struct script_segment *out = script_next(s);
     CHECK(s, out && out->congestion == 2);
     script_wait(s, 2000000);
@@ -1658,7 +1631,7 @@ static void ecn_reduces_once_per_window(struct script *s)
     struct tcp_info before, after;
 
     ecn_establish(s);
-    app_send(s, 9000);
+    script_app_send(s, 9000);
     for (int i = 0; i < 9; i++)
         EXPECT(s, A, 1 + 1000 * i, 1, 1000);
     tcp_info(s->connection, &before);
@@ -1671,9 +1644,9 @@ static void ecn_reduces_once_per_window(struct script *s)
     CHECK(s, after.congestion_window >= before.congestion_window);
     CHECK(s, script_counter(s, NET_COUNTER_tcp_ecn_reductions) == 1);
     CHECK(s, script_counter(s, NET_COUNTER_tcp_retransmits) == 0);
-    app_send(s, 1000);
+    script_app_send(s, 1000);
     EXPECT(s, A | C, 9001, 1, 1000);
-    app_send(s, 1000);
+    script_app_send(s, 1000);
     EXPECT(s, A, 10001, 1, 1000);              /* CWR once */
     script_send(s, A | E, 1, 10001, 65535, 0); /* the next window */
     CHECK(s, script_counter(s, NET_COUNTER_tcp_ecn_reductions) == 2);
@@ -1698,7 +1671,7 @@ static void ecn_is_asked_for_once(struct script *s)
     struct tcp_info info;
 
     s->config.ecn = NET_ECN_ASK;
-    struct script_segment syn = connect_to_peer(s);
+    struct script_segment syn = script_connect(s);
     CHECK(s, syn.flags == (S | E | C) && syn.congestion == 0);
     script_wait(s, 1100000);
     EXPECT(s, S, 0, 0, 0); /* a path that drops such SYNs */
@@ -1713,7 +1686,7 @@ static void ecn_active(struct script *s)
     struct tcp_info info;
 
     s->config.ecn = NET_ECN_ASK;
-    connect_to_peer(s);
+    script_connect(s);
     script_send(s, S | A | E, 0, 1, 65535, 0);
     EXPECT(s, A, 1, 1, 0);
     tcp_info(s->connection, &info);
@@ -1724,7 +1697,7 @@ static void ecn_survives_a_cookie(struct script *s)
 {
     struct tcp_info info;
 
-    peer_with(s, true, true);
+    script_peer_options(s, true, true);
     s->config.syn_cookies = NET_SYN_COOKIES_ALWAYS;
     script_listen(s);
     script_send(s, S | E | C, 0, 0, 65535, 0);
@@ -1810,14 +1783,14 @@ static void spurious_timeout_is_found_by_frto(struct script *s)
     struct tcp_info before, info;
 
     script_establish(s); /* neither timestamps nor SACK */
-    app_send(s, 6000);
+    script_app_send(s, 6000);
     for (int i = 0; i < 6; i++)
         EXPECT(s, A, 1 + 1000 * i, 1, 1000);
     tcp_info(s->connection, &before);
     script_wait(s, 300000); /* the path is slow for a moment */
     EXPECT(s, A, 1, 1, 1000);
     EXPECT_NOTHING(s);
-    app_send(s, 3000);
+    script_app_send(s, 3000);
     EXPECT_NOTHING(s);
     script_send(s, A, 1, 1001, 65535, 0); /* of the original */
     EXPECT(s, A, 6001, 1, 1000);          /* new data, not the second segment again */
@@ -1834,12 +1807,12 @@ static void spurious_timeout_is_found_by_frto(struct script *s)
 static void real_timeout_is_no_doubt(struct script *s)
 {
     script_establish(s);
-    app_send(s, 4000);
+    script_app_send(s, 4000);
     for (int i = 0; i < 4; i++)
         EXPECT(s, A, 1 + 1000 * i, 1, 1000);
     script_wait(s, 300000);
     EXPECT(s, A, 1, 1, 1000);
-    app_send(s, 2000);
+    script_app_send(s, 2000);
     script_send(s, A, 1, 1001, 65535, 0);
     EXPECT(s, A, 4001, 1, 1000);
     EXPECT(s, A, 5001, 1, 1000);
@@ -1854,9 +1827,9 @@ static void sack_reneging_is_survived(struct script *s)
     struct script_segment *out;
     bool again[4] = {0};
 
-    peer_with(s, true, false);
+    script_peer_options(s, true, false);
     script_establish(s);
-    app_send(s, 4000);
+    script_app_send(s, 4000);
     for (int i = 0; i < 4; i++)
         EXPECT(s, A, 1 + 1000 * i, 1, 1000);
     script_wait(s, 10000);
@@ -1946,14 +1919,7 @@ static void fragments_of_ip6(struct script *s)
     CHECK(s, script_counter(s, NET_COUNTER_drop_fragment_malformed) == 3);
 }
 
-#define SCRIPT(name) \
-    {                \
-#name, name  \
-    }
-static const struct {
-    const char *name;
-    void (*run)(struct script *s);
-} scripts[] = {
+static const struct script_case scripts[] = {
     SCRIPT(passive_open_and_data_in_third_step),
     SCRIPT(active_open),
     SCRIPT(active_open_syn_is_repeated_then_given_up),
@@ -2069,6 +2035,14 @@ static const struct {
     SCRIPT(real_timeout_is_no_doubt),
     SCRIPT(sack_reneging_is_survived),
     SCRIPT(close_with_unread_data),
+    {NULL, NULL},
+};
+
+static const struct script_case *const groups[] = {
+    congestion_scripts,
+    network_scripts,
+    state_scripts,
+    window_scripts,
 };
 
 static bool wanted(const char *name, int argc, char **argv)
@@ -2079,20 +2053,28 @@ static bool wanted(const char *name, int argc, char **argv)
     return argc < 2;
 }
 
-int main(int argc, char **argv)
-{
-    static struct script script;
-    unsigned failed = 0, ran = 0;
+static unsigned ran, failed;
 
-    for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++) {
-        if (!wanted(scripts[i].name, argc, argv))
+static void run(const struct script_case *script, int argc, char **argv)
+{
+    static struct script state;
+
+    for (; script->name; script++) {
+        if (!wanted(script->name, argc, argv))
             continue;
-        script_open(&script, scripts[i].name);
-        scripts[i].run(&script);
-        script_close(&script);
-        failed += script.failures > 0;
+        script_open(&state, script->name);
+        script->run(&state);
+        script_close(&state);
+        failed += state.failures > 0;
         ran++;
     }
+}
+
+int main(int argc, char **argv)
+{
+    run(scripts, argc, argv);
+    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
+        run(groups[i], argc, argv);
     printf("%u scripts, %u failed\n", ran, failed);
     return failed != 0;
 }
