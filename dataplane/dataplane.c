@@ -7,21 +7,20 @@
 #include <rte_errno.h>
 #include <rte_launch.h>
 #include <rte_malloc.h>
-#include <rte_mbuf.h>
 
 #include "dataplane/eal.h"
+#include "dataplane/pool.h"
 #include "dataplane/statistics.h"
 #include "dataplane/worker.h"
 #include "lib/topic/shared.h"
 
 enum {
-    POOL_CACHE = 256,          /* packet buffers that each lcore keeps at hand */
     BUFFERS_PER_WORKER = 1024, /* beside what the ports hold */
     RECLAIM_CAPACITY = 65536,  /* removed objects of the shared topic table that wait for the workers */
     FILTERS_MIN = 1024,
 };
 
-static int pool_create(struct dataplane *dataplane, struct shm_error *error)
+static int buffers_create(struct dataplane *dataplane, struct shm_error *error)
 {
     const struct shm_config *config = &dataplane->config;
     uint32_t held = config->dataplane.workers * BUFFERS_PER_WORKER;
@@ -33,13 +32,8 @@ static int pool_create(struct dataplane *dataplane, struct shm_error *error)
                              "dataplane.packet-buffers is %u, but the ports' rings and %u workers need %u: raise it",
                              config->dataplane.packet_buffers, config->dataplane.workers, held);
     }
-    dataplane->pool = rte_pktmbuf_pool_create("packets", config->dataplane.packet_buffers, POOL_CACHE, NET_MBUF_PRIVATE,
-                                              RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
-    if (dataplane->pool == NULL) {
-        return shm_error_set(error, "no memory for %u packet buffers: %s; reserve more hugepages or lower %s",
-                             config->dataplane.packet_buffers, rte_strerror(rte_errno), "dataplane.packet-buffers");
-    }
-    return 0;
+    dataplane->pool = pool_create(config->dataplane.packet_buffers, NET_MBUF_PRIVATE, error);
+    return dataplane->pool == NULL ? -1 : 0;
 }
 
 static int ports_open(struct dataplane *dataplane, struct shm_error *error)
@@ -156,7 +150,7 @@ int dataplane_start(struct dataplane *dataplane, const struct shm_config *config
     if (config->mqtt.overload_loop_ms > 0) {
         dataplane->overload_cycles = dataplane->clock.cycles_per_second * config->mqtt.overload_loop_ms / 1000;
     }
-    if (pool_create(dataplane, error) != 0 || ports_open(dataplane, error) != 0 ||
+    if (buffers_create(dataplane, error) != 0 || ports_open(dataplane, error) != 0 ||
         dataplane_create_workers(dataplane, clock_microseconds(&dataplane->clock, rte_rdtsc()), error) != 0) {
         return -1;
     }
@@ -199,6 +193,6 @@ void dataplane_stop(struct dataplane *dataplane)
     for (uint32_t i = 0; i < dataplane->port_count; i++) {
         port_close(&dataplane->ports[i]);
     }
-    rte_mempool_free(dataplane->pool);
+    pool_destroy(dataplane->pool);
     rte_eal_cleanup();
 }

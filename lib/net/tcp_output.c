@@ -235,10 +235,8 @@ static struct rte_mbuf *segment_copy(struct tcp_connection *c, const struct tcp_
 /* REQ RFC9293 MAY-7: beyond a moved edge too [test: none yet] */
 bool tcp_retransmit_segment(struct tcp_connection *c, struct tcp_segment *segment)
 {
-    /* What did not get through twice goes from another buffer: AF_XDP has been seen to lose one and the same every
-     * time. */
-    bool copy = rte_mbuf_refcnt_read(segment_mbuf(segment)) > 1 || segment->transmissions > 1;
-    struct rte_mbuf *mbuf = copy ? segment_copy(c, segment) : segment_share(segment);
+    bool held = rte_mbuf_refcnt_read(segment_mbuf(segment)) > 1;
+    struct rte_mbuf *mbuf = held ? segment_copy(c, segment) : segment_share(segment);
 
     if (!mbuf)
         return false;
