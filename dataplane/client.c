@@ -250,23 +250,48 @@ void client_read(struct worker *worker, struct client *client)
 
 /* ---- Waiting ---------------------------------------------------------------------------------------------------- */
 
+static void waiting_insert(struct client **list, struct client *client)
+{
+    client->next_waiting = *list;
+    client->waiting_link = list;
+    if (*list != NULL) {
+        (*list)->waiting_link = &client->next_waiting;
+    }
+    *list = client;
+}
+
+static void waiting_remove(struct client *client)
+{
+    if (client->waiting_link == NULL) {
+        return;
+    }
+    *client->waiting_link = client->next_waiting;
+    if (client->next_waiting != NULL) {
+        client->next_waiting->waiting_link = client->waiting_link;
+    }
+    client->waiting_link = NULL;
+}
+
 enum packet_result client_wait(struct worker *worker, struct client *client)
 {
-    if (!client->waiting) {
-        client->waiting = true;
-        client->next_waiting = worker->waiting;
-        worker->waiting = client;
+    if (client->waiting_link == NULL) {
+        waiting_insert(&worker->waiting, client);
     }
     return PACKET_WAIT;
 }
 
+/*
+ * Every client that waits, once: those that have to go on waiting are in the list again afterwards. To retry one may
+ * close another, which leaves whichever list it is in.
+ */
 void clients_retry(struct worker *worker)
 {
-    struct client *client = worker->waiting;
+    struct client *client;
+    struct client *retrying = worker->waiting;
+    retrying->waiting_link = &retrying;
     worker->waiting = NULL;
-    while (client != NULL) {
-        struct client *next = client->next_waiting;
-        client->waiting = false;
+    while ((client = retrying) != NULL) {
+        waiting_remove(client);
         if (client->doom != 0) {
             client_disconnect(worker, client, client->doom);
         } else {
@@ -283,19 +308,6 @@ void client_doom(struct worker *worker, struct client *client, uint8_t reason)
 {
     client->doom = reason;
     client_wait(worker, client);
-}
-
-static void client_wait_no_more(struct worker *worker, struct client *client)
-{
-    struct client **link = &worker->waiting;
-    while (client->waiting && *link != NULL) {
-        if (*link == client) {
-            *link = client->next_waiting;
-            client->waiting = false;
-        } else {
-            link = &(*link)->next_waiting;
-        }
-    }
 }
 
 bool client_can_answer(struct worker *worker, struct client *client, uint32_t length)
@@ -368,7 +380,7 @@ static void client_detach(struct worker *worker, struct client *client)
 {
     struct session *session = client->session;
     timer_cancel(&worker->wheel, &client->timer);
-    client_wait_no_more(worker, client);
+    waiting_remove(client);
     if (client->stream != NULL) {
         message_release(client->stream, worker->memory);
         client->stream = NULL;
@@ -591,7 +603,7 @@ void client_timer(void *arg, struct timer *timer, uint64_t now)
     if (client->state == CLIENT_NEW || client->state == CLIENT_CLAIMING) {
         worker->counters.closed_no_connect++;
         client_drop(worker, client);
-    } else if (client->waiting || client->answers_blocked) {
+    } else if (client->waiting_link != NULL || client->answers_blocked) {
         /* It is the router that does not read: what the client sent to stay alive may wait in the connection. */
         client->last_received = now;
         client_keepalive_start(worker, client);

@@ -58,7 +58,6 @@ struct client {
     uint64_t last_received;  /* microseconds */
     uint8_t state;           /* enum client_state */
     uint8_t version;         /* enum mqtt_version */
-    bool waiting;            /* on the worker's list of clients to try again */
     bool answers_blocked;    /* waits for room to answer: tried again when the connection is writable */
     bool will_unwanted;      /* DISCONNECT with normal disconnection came */
     uint8_t doom;       /* 0, or the reason code of a disconnection that waits until nobody iterates over sessions */
@@ -71,7 +70,8 @@ struct client {
     uint32_t answers_owed;        /* bytes of SUBACKs that are still to be sent */
     uint32_t stream_left;         /* bytes at the end of `stream` that are still to be sent */
     struct message *stream; /* a PUBLISH that did not fit the send buffer: nothing else may be sent before it ends */
-    struct client *next_waiting;
+    struct client *next_waiting;  /* in the worker's list of clients to try again */
+    struct client **waiting_link; /* what points to it there; NULL: it does not wait */
     struct partial_packet *partial;
     struct topic_aliases *aliases;   /* that the client has set */
     struct limits *limits;           /* NULL: none */
