@@ -300,7 +300,6 @@ void clients_retry(struct worker *worker)
             }
             client_read(worker, client);
         }
-        client = next;
     }
 }
 
