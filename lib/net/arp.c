@@ -43,18 +43,21 @@ void arp_request(struct net_stack *stack, unsigned interface, const struct net_a
 }
 
 /* REQ RFC826 RFC5227-2.3: once, at start [test: net_script/first_packet_waits_for_arp] */
-void arp_announce(struct net_stack *stack, unsigned index)
+void arp_announce(struct net_stack *stack, unsigned interface, const struct net_address *address)
 {
     static const uint8_t unknown[6];
-    const struct net_interface_config *interface = &stack->interfaces[index].config;
 
-    for (unsigned a = 0; a < interface->address_count; a++) {
-        const struct net_address *address = &interface->addresses[a].address;
-        if (!net_address_is_ip4(address))
-            continue;
-        COUNT(stack, arp_requests_sent);
-        arp_send(stack, index, RTE_ARP_OP_REQUEST, address->words[3], address->words[3], unknown, broadcast);
-    }
+    COUNT(stack, arp_requests_sent);
+    arp_send(stack, interface, RTE_ARP_OP_REQUEST, address->words[3], address->words[3], unknown, broadcast);
+}
+
+/* RFC 5227 section 2.1.1: from 0.0.0.0, so that nobody's table changes. */
+void arp_probe(struct net_stack *stack, unsigned interface, const struct net_address *address)
+{
+    static const uint8_t unknown[6];
+
+    COUNT(stack, arp_requests_sent);
+    arp_send(stack, interface, RTE_ARP_OP_REQUEST, 0, address->words[3], unknown, broadcast);
 }
 
 /* REQ RFC826 4: Ethernet and IPv4 only [test: net_script/arp_is_answered] */
@@ -65,9 +68,23 @@ static bool arp_is_sane(const struct rte_arp_hdr *arp)
            !(arp->arp_data.arp_sha.addr_bytes[0] & 1);
 }
 
-/* REQ RFC826 2: any packet of a known sender [test: none yet] */
+/* RFC 5227 section 2.1.1: another's packet from our address, or its probe for one that we are about to use. */
+static bool claims_ours(struct net_stack *stack, const struct net_packet *packet, const struct rte_arp_hdr *arp,
+                        const struct net_address *sender, const struct net_address *target)
+{
+    const struct net_interface *interface = &stack->interfaces[packet->interface];
+
+    if (memcmp(arp->arp_data.arp_sha.addr_bytes, interface->config.mac, 6) == 0)
+        return false;
+    if (arp->arp_data.arp_sip == 0)
+        return interface->tentative && arp->arp_opcode == rte_cpu_to_be_16(RTE_ARP_OP_REQUEST) &&
+               own_address_claimed(stack, packet->interface, target);
+    return own_address_claimed(stack, packet->interface, sender);
+}
+
+/* REQ RFC826 2: any packet of a known sender [test: net_script/any_arp_updates_an_entry] */
 /* REQ RFC826 3: learnt and answered [test: net_script/arp_is_answered] */
-/* REQ RFC826 RFC5227-2.4: counted as arp_conflicts [test: none yet] */
+/* REQ RFC826 RFC5227-2.4: counted as address_conflicts [test: net_script/address_conflict_is_counted] */
 void arp_input(struct net_stack *stack, struct net_packet *packet)
 {
     struct rte_mbuf *mbuf = packet->mbuf;
@@ -82,11 +99,10 @@ void arp_input(struct net_stack *stack, struct net_packet *packet)
     bool request = arp->arp_opcode == rte_cpu_to_be_16(RTE_ARP_OP_REQUEST);
     bool for_us = interface_has_address(stack, packet->interface, &target);
 
-    if (interface_has_address(stack, packet->interface, &sender)) {
-        COUNT(stack, arp_conflicts);
-    } else if (arp->arp_data.arp_sip != 0) {
+    if (!claims_ours(stack, packet, arp, &sender, &target) && address_is_unicast(stack, &sender)) {
         /* A request for us comes before traffic with us: the answer to it will need this entry. */
-        neighbour_learn(stack, packet->interface, &sender, arp->arp_data.arp_sha.addr_bytes, request && for_us);
+        neighbour_learn(stack, packet->interface, &sender, arp->arp_data.arp_sha.addr_bytes,
+                        NEIGHBOUR_CONFIRM | NEIGHBOUR_REPLACE | (request && for_us ? NEIGHBOUR_CREATE : 0u));
     }
     if (request && for_us) {
         COUNT(stack, arp_requests_received);

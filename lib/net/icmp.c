@@ -20,7 +20,6 @@ enum {
     ICMP4_CODE_TOO_BIG = 4,
     ICMP6_UNREACHABLE = 1,
     ICMP6_TOO_BIG = 2,
-    ICMP6_TIME_EXCEEDED = 3,
     ICMP6_PARAMETER = 4,
     ICMP6_CODE_PORT = 4,
     ICMP6_CODE_NEXT_HEADER = 1,
@@ -30,7 +29,7 @@ enum {
     ICMP6_ND_LAST = 137,
 };
 
-/* REQ RFC4443 2.3: over the pseudo header [test: none yet] */
+/* REQ RFC4443 2.3: over the pseudo header [test: net_script/icmp6_checksum_is_checked] */
 static uint16_t icmp6_checksum(const struct net_packet *packet)
 {
     const struct rte_mbuf *mbuf = packet->mbuf;
@@ -45,8 +44,8 @@ static uint16_t icmp6_checksum(const struct net_packet *packet)
     return (uint16_t)sum;
 }
 
-/* REQ RFC4443 2.4-2, 2.4-3: echo replies alone, and those bounded [test: net_script/echo_rate_is_bounded] */
-static bool echo_allowed(struct net_stack *stack)
+/* REQ RFC4443 2.4-3: one budget a second for all [test: net_script/echo_rate_is_bounded] */
+static bool answer_allowed(struct net_stack *stack)
 {
     if (stack->tick - stack->echo_tick >= 1000000u >> TIMER_TICK_SHIFT) {
         stack->echo_tick = stack->tick;
@@ -114,16 +113,16 @@ static void error_input(struct net_stack *stack, struct net_packet *packet, cons
 
 /* Send the request back as it came, type and checksum adjusted. Broadcast and multicast requests are not answered. */
 /* REQ RFC1122 3.2.2.6-1, 3.2.2.6-2: sent back as it came [test: linux/ping, net_script/echo_is_answered] */
-/* REQ RFC1122 3.2.2.6-3: not to groups [test: none yet] */
+/* REQ RFC1122 3.2.2.6-3: not to groups [test: net_script/echo_to_groups] */
 /* REQ RFC4443 4.2: sent back as it came [test: linux/ping] */
 static void echo(struct net_stack *stack, struct net_packet *packet, uint8_t reply, uint8_t protocol)
 {
     struct rte_mbuf *mbuf = packet->mbuf;
-    unsigned interface;
+    unsigned interface = packet->interface;
     int neighbour;
 
     COUNT(stack, icmp_echo_received);
-    if (!echo_allowed(stack)) {
+    if (!answer_allowed(stack)) {
         DROP(stack, mbuf, drop_icmp_rate);
         return;
     }
@@ -149,7 +148,107 @@ static void echo(struct net_stack *stack, struct net_packet *packet, uint8_t rep
     ip_output(stack, &packet->flow, protocol, 0, (uint32_t)neighbour, mbuf);
 }
 
-/* REQ RFC1122 3.2.2-1: nothing answers an error, and no error is sent [test: none yet] */
+/* ---- Errors that we send. */
+
+/* How much of a packet an error quotes: RFC 1812 section 4.3.2.3, RFC 4443 section 2.4 (c). */
+enum { ICMP_HEADER = 8, ERROR_MAX4 = 576, ERROR_MAX6 = 1280 };
+
+/* The message: header, and as much of the packet as fits. NULL: none may be sent, or there is no buffer. */
+/* REQ RFC1122 3.2.2-1: nor about what went to many [test: net_script/errors_that_are_not_sent] */
+/* REQ RFC4443 2.4-2: nor about what went to many [test: net_script/errors_that_are_not_sent] */
+static struct rte_mbuf *error_make(struct net_stack *stack, const struct net_packet *packet, uint32_t most)
+{
+    const uint8_t *frame = rte_pktmbuf_mtod(packet->mbuf, const uint8_t *);
+    uint32_t length = packet->mbuf->pkt_len - packet->network_offset;
+    struct rte_mbuf *mbuf;
+
+    if ((frame[0] & 1) || !interface_has_address(stack, packet->interface, &packet->flow.local) ||
+        !address_is_unicast(stack, &packet->flow.remote))
+        return NULL;
+    if (!answer_allowed(stack)) {
+        COUNT(stack, drop_icmp_rate);
+        return NULL;
+    }
+    if (!(mbuf = stack_mbuf(stack)))
+        return NULL;
+    if (length > packet->transport_offset + (uint32_t)packet->transport_length - packet->network_offset)
+        length = packet->transport_offset + (uint32_t)packet->transport_length - packet->network_offset;
+    if (length > most - ICMP_HEADER)
+        length = most - ICMP_HEADER;
+    uint8_t *bytes = (uint8_t *)rte_pktmbuf_append(mbuf, (uint16_t)(ICMP_HEADER + length));
+    memset(bytes, 0, ICMP_HEADER);
+    const void *quoted = rte_pktmbuf_read(packet->mbuf, packet->network_offset, length, bytes + ICMP_HEADER);
+    if (quoted != bytes + ICMP_HEADER)
+        memcpy(bytes + ICMP_HEADER, quoted, length);
+    return mbuf;
+}
+
+static void error_output(struct net_stack *stack, const struct net_packet *packet, uint8_t protocol,
+                         struct rte_mbuf *mbuf)
+{
+    unsigned interface = packet->interface;
+    const int neighbour = neighbour_toward(stack, &packet->flow.remote, &interface);
+
+    if (neighbour == NET_NONE) {
+        rte_pktmbuf_free(mbuf);
+        return;
+    }
+    COUNT(stack, icmp_errors_sent);
+    ip_output(stack, &packet->flow, protocol, 0, (uint32_t)neighbour, mbuf);
+}
+
+void icmp4_error_send(struct net_stack *stack, const struct net_packet *packet, uint8_t type, uint8_t code)
+{
+    struct rte_mbuf *mbuf = error_make(stack, packet, ERROR_MAX4 - sizeof(struct rte_ipv4_hdr));
+
+    if (!mbuf)
+        return;
+    struct rte_icmp_hdr *icmp = rte_pktmbuf_mtod(mbuf, struct rte_icmp_hdr *);
+    icmp->icmp_type = type;
+    icmp->icmp_code = code;
+    icmp->icmp_cksum = (uint16_t)~rte_raw_cksum(icmp, mbuf->data_len);
+    error_output(stack, packet, IPPROTO_ICMP, mbuf);
+}
+
+/* An error behind extension headers, which only the last of them tells. */
+static bool quotes_an_error(const struct net_packet *packet)
+{
+    const struct rte_mbuf *mbuf = packet->mbuf;
+    const uint8_t *ip = rte_pktmbuf_mtod_offset(mbuf, const uint8_t *, packet->network_offset);
+    const uint32_t room = mbuf->data_len - packet->network_offset;
+    uint32_t offset = sizeof(struct rte_ipv6_hdr);
+    uint8_t next = ip[6];
+
+    while ((next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS) && offset + 2 < room) {
+        next = ip[offset];
+        offset += 8u + 8u * ip[offset + 1];
+    }
+    return next == IPPROTO_ICMPV6 && (offset >= room || ip[offset] < ICMP6_ECHO);
+}
+
+void icmp6_error_send(struct net_stack *stack, const struct net_packet *packet, uint8_t type, uint8_t code,
+                      uint32_t pointer)
+{
+    struct rte_mbuf *mbuf;
+    struct rte_ipv6_hdr pseudo = {.proto = IPPROTO_ICMPV6};
+
+    if (quotes_an_error(packet) || !(mbuf = error_make(stack, packet, ERROR_MAX6 - sizeof pseudo)))
+        return;
+    uint8_t *icmp = rte_pktmbuf_mtod(mbuf, uint8_t *);
+    icmp[0] = type;
+    icmp[1] = code;
+    pointer = rte_cpu_to_be_32(pointer);
+    memcpy(icmp + 4, &pointer, 4);
+    pseudo.payload_len = rte_cpu_to_be_16(mbuf->data_len);
+    memcpy(pseudo.src_addr, packet->flow.local.bytes, 16);
+    memcpy(pseudo.dst_addr, packet->flow.remote.bytes, 16);
+    const uint16_t sum = rte_ipv6_udptcp_cksum(&pseudo, icmp);
+    memcpy(icmp + 2, &sum, 2);
+    error_output(stack, packet, IPPROTO_ICMPV6, mbuf);
+}
+
+/* ---- What arrives. */
+
 /* REQ RFC5927 6.1: dropped like all it does not know [test: net_script/source_quench_ignored] */
 /* REQ RFC1122 3.2.2-2: dropped like all it does not know [test: net_script/source_quench_ignored] */
 void icmp4_input(struct net_stack *stack, struct net_packet *packet)
@@ -192,6 +291,7 @@ void icmp4_input(struct net_stack *stack, struct net_packet *packet)
     DROP(stack, mbuf, drop_icmp_type);
 }
 
+/* REQ RFC4443 2.4-1: as it says [test: net_script/unknown_icmp6] */
 void icmp6_input(struct net_stack *stack, struct net_packet *packet)
 {
     struct rte_mbuf *mbuf = packet->mbuf;
@@ -213,7 +313,9 @@ void icmp6_input(struct net_stack *stack, struct net_packet *packet)
         error_input(stack, packet, icmp, icmp[1] == ICMP6_CODE_PORT ? TCP_ICMP_HARD : TCP_ICMP_SOFT, 0);
     else if (icmp[0] == ICMP6_PARAMETER)
         error_input(stack, packet, icmp, icmp[1] == ICMP6_CODE_NEXT_HEADER ? TCP_ICMP_HARD : TCP_ICMP_SOFT, 0);
-    else if (icmp[0] == ICMP6_TIME_EXCEEDED)
+    else if (net_address_is_any(&packet->flow.remote))
+        DROP(stack, mbuf, drop_ip6_source);
+    else if (icmp[0] < ICMP6_ECHO) /* a kind of error that came later is one all the same */
         error_input(stack, packet, icmp, TCP_ICMP_SOFT, 0);
     else if (icmp[0] == ICMP6_ECHO && mbuf->nb_segs == 1)
         echo(stack, packet, ICMP6_ECHO_REPLY, IPPROTO_ICMPV6);

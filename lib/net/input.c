@@ -12,6 +12,25 @@
 #include <rte_ether.h>
 #include <rte_ip.h>
 
+/* What nobody here speaks. UDP is known, but has no ports. */
+/* REQ RFC1122 3.2.2.1: both [test: net_script/unreachable_is_told] */
+/* REQ RFC4443 3.1: for UDP, TCP answers by RST [test: net_script/unreachable_is_told] */
+static void protocol_unknown(struct net_stack *stack, struct net_packet *packet)
+{
+    enum { UNREACHABLE4 = 3, CODE4_PROTOCOL = 2, CODE4_PORT = 3, UNREACHABLE6 = 1, CODE6_PORT = 4 };
+    const bool udp = packet->protocol == IPPROTO_UDP;
+
+    if (net_address_is_ip4(&packet->flow.local)) {
+        icmp4_error_send(stack, packet, UNREACHABLE4, udp ? CODE4_PORT : CODE4_PROTOCOL);
+        DROP(stack, packet->mbuf, drop_ip4_protocol);
+    } else if (udp) {
+        icmp6_error_send(stack, packet, UNREACHABLE6, CODE6_PORT, 0);
+        DROP(stack, packet->mbuf, drop_ip6_protocol);
+    } else {
+        ip6_protocol_unknown(stack, packet);
+    }
+}
+
 static bool packet_dispatch(struct net_stack *stack, struct net_packet *packet)
 {
     switch (packet->protocol) {
@@ -32,10 +51,7 @@ static bool packet_dispatch(struct net_stack *stack, struct net_packet *packet)
     default:
         break;
     }
-    if (net_address_is_ip4(&packet->flow.local))
-        DROP(stack, packet->mbuf, drop_ip4_protocol);
-    else
-        DROP(stack, packet->mbuf, drop_ip6_protocol);
+    protocol_unknown(stack, packet);
     return false;
 }
 

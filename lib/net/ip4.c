@@ -4,18 +4,9 @@
 #include <rte_byteorder.h>
 #include <rte_ip.h>
 
-/* REQ RFC9293 MUST-63: nor our own address [test: net_script/syn_from_and_to_bad_addresses] */
-/* REQ RFC1122 3.2.1.3-2: nor our own address [test: net_script/syn_from_and_to_bad_addresses] */
-static bool source_is_sane(const struct net_stack *stack, const struct net_packet *packet, uint32_t source)
-{
-    uint8_t first = (uint8_t)source; /* network byte order: the first byte in memory */
-
-    return source != 0xffffffff && first < 224 && first != 127 && !route_is_local(stack, &packet->flow.remote);
-}
-
 /* Only options that change the way of a packet matter: source routes are refused, the rest is ignored. */
-/* REQ RFC9293 MUST-50: ignored, but for source routes [test: none yet] */
-/* REQ RFC1122 3.2.1.8-1: ignored, but for source routes [test: none yet] */
+/* REQ RFC9293 MUST-50: ignored, but for source routes [test: net_script/ip4_options] */
+/* REQ RFC1122 3.2.1.8-1: ignored, but for source routes [test: net_script/ip4_options] */
 static bool options_are_harmless(const uint8_t *option, size_t length)
 {
     while (length > 0 && option[0] != 0) {
@@ -47,6 +38,8 @@ static bool header_checksum_good(const struct net_stack *stack, const struct net
     return rte_raw_cksum(header, rte_ipv4_hdr_len(header)) == 0xffff;
 }
 
+/* REQ RFC9293 MUST-63: nor our own address [test: net_script/syn_from_and_to_bad_addresses] */
+/* REQ RFC1122 3.2.1.3-2: nor our own address [test: net_script/syn_from_and_to_bad_addresses] */
 /* REQ RFC1122 3.2.1.3-1, 3.3.6: our own addresses only [test: net_script/syn_from_and_to_bad_addresses] */
 bool ip4_addresses_acceptable(struct net_stack *stack, const struct net_packet *packet)
 {
@@ -54,15 +47,15 @@ bool ip4_addresses_acceptable(struct net_stack *stack, const struct net_packet *
         DROP(stack, packet->mbuf, drop_ip4_not_for_us);
         return false;
     }
-    if (!source_is_sane(stack, packet, packet->flow.remote.words[3])) {
+    if (!address_is_unicast(stack, &packet->flow.remote) || route_is_local(stack, &packet->flow.remote)) {
         DROP(stack, packet->mbuf, drop_ip4_source);
         return false;
     }
     return true;
 }
 
-/* REQ RFC1122 3.2.1.1: version 4 [test: none yet] */
-/* REQ RFC1122 3.2.1.7-2: hops are not looked at [test: none yet] */
+/* REQ RFC1122 3.2.1.1: version 4 [test: net_script/ip4_header_fields] */
+/* REQ RFC1122 3.2.1.7-2: hops are not looked at [test: net_script/ip4_header_fields] */
 bool ip4_parse(struct net_stack *stack, struct net_packet *packet)
 {
     struct rte_mbuf *mbuf = packet->mbuf;
@@ -119,7 +112,7 @@ void ip_output(struct net_stack *stack, const struct net_flow *flow, uint8_t pro
         header->hdr_checksum = rte_ipv4_cksum(header);
     } else {
         uint8_t *header = (uint8_t *)rte_pktmbuf_prepend(mbuf, sizeof(struct rte_ipv6_hdr));
-        ip6_header_write(header, flow, protocol, congestion, 64, length);
+        ip6_header_write(header, flow, protocol, congestion, stack->config.hop_limit, length);
     }
     neighbour_output(stack, neighbour, mbuf);
 }

@@ -11,31 +11,97 @@ enum {
     EXTENSION_HOP = 0,
     EXTENSION_ROUTING = 43,
     EXTENSION_FRAGMENT = 44,
-    EXTENSION_DESTINATION = 60
+    EXTENSION_NONE = 59,
+    EXTENSION_DESTINATION = 60,
+    OPTION_PAD1 = 0,
+    ICMP_PARAMETER = 4,
+    CODE_FIELD = 0,
+    CODE_NEXT_HEADER = 1,
+    CODE_OPTION = 2,
 };
 
-/*
- * Skip hop-by-hop, destination and (exhausted) routing headers. Returns the offset of what follows and sets *next; 0
- * when the chain is malformed, too long or of a kind that is not supported (AH).
- */
-/* REQ RFC8200 4-1: in order, four at most [test: none yet] */
-/* REQ RFC8200 4.4: none with segments left [test: none yet] */
-static uint32_t extensions_skip(const struct rte_mbuf *mbuf, uint32_t offset, uint8_t *next)
+static bool extension_refused(struct net_stack *stack, struct net_packet *packet)
 {
-    for (int i = 0; i < EXTENSIONS_MAX; i++) {
-        if (*next != EXTENSION_HOP && *next != EXTENSION_ROUTING && *next != EXTENSION_DESTINATION)
-            return offset;
-        const uint8_t *extension = rte_pktmbuf_mtod_offset(mbuf, const uint8_t *, offset);
-        if (offset + 8 > mbuf->data_len)
-            return 0;
-        if (*next == EXTENSION_ROUTING && extension[3] != 0)
-            return 0;
-        *next = extension[0];
-        offset += 8u + 8u * extension[1];
-        if (offset > mbuf->data_len)
-            return 0;
+    DROP(stack, packet->mbuf, drop_ip6_extension);
+    return false;
+}
+
+/* Refused, and the sender is told which byte is to blame. */
+static bool extension_problem(struct net_stack *stack, struct net_packet *packet, uint8_t code, uint32_t pointer)
+{
+    icmp6_error_send(stack, packet, ICMP_PARAMETER, code, pointer);
+    return extension_refused(stack, packet);
+}
+
+/*
+ * None of the options that exist concerns a host that is no router, so the two highest bits of each decide: skip it,
+ * drop the packet in silence, or drop it and tell (a sender to a group only for 10).
+ */
+/* REQ RFC8200 4.2: as the bits say [test: net_script/options_of_ip6] */
+static bool options_acceptable(struct net_stack *stack, struct net_packet *packet, const uint8_t *options,
+                               uint32_t length, uint32_t at)
+{
+    while (length > 0) {
+        const uint8_t kind = options[0], action = kind >> 6;
+        const uint32_t size = kind == OPTION_PAD1 ? 1 : length >= 2 ? options[1] + 2u : UINT32_MAX;
+        if (size > length)
+            return extension_refused(stack, packet);
+        if (action == 1 || (action == 3 && packet->flow.local.bytes[0] == 0xff))
+            return extension_refused(stack, packet);
+        if (action >= 2)
+            return extension_problem(stack, packet, CODE_OPTION, at);
+        options += size;
+        length -= size;
+        at += size;
     }
-    return 0;
+    return true;
+}
+
+/* One header; moves on to the next. Hop-by-hop options stand first or not at all. */
+/* REQ RFC8200 4.4: none with segments left [test: net_script/extensions_of_ip6] */
+static bool extension_skip(struct net_stack *stack, struct net_packet *packet, bool first)
+{
+    const struct rte_mbuf *mbuf = packet->mbuf;
+    const uint32_t offset = packet->transport_offset, at = offset - packet->network_offset;
+    const uint8_t *extension = rte_pktmbuf_mtod_offset(mbuf, const uint8_t *, offset);
+
+    if (packet->transport_length < 8 || offset + 8 > mbuf->data_len)
+        return extension_refused(stack, packet);
+    const uint32_t size = 8u + 8u * extension[1];
+    if (size > packet->transport_length || offset + size > mbuf->data_len)
+        return extension_refused(stack, packet);
+    if (packet->protocol == EXTENSION_HOP && !first)
+        return extension_problem(stack, packet, CODE_NEXT_HEADER, packet->protocol_at);
+    if (packet->protocol == EXTENSION_ROUTING && extension[3] != 0)
+        return extension_problem(stack, packet, CODE_FIELD, at + 2);
+    if (packet->protocol != EXTENSION_ROUTING && !options_acceptable(stack, packet, extension + 2, size - 2, at + 2))
+        return false;
+    packet->protocol = extension[0];
+    packet->protocol_at = (uint16_t)at;
+    packet->transport_offset = (uint16_t)(offset + size);
+    packet->transport_length = (uint16_t)(packet->transport_length - size);
+    return true;
+}
+
+/* REQ RFC8200 4-1: in order, four at most [test: net_script/extensions_of_ip6] */
+static bool extensions_skip(struct net_stack *stack, struct net_packet *packet)
+{
+    for (int i = 0; i <= EXTENSIONS_MAX; i++) {
+        if (packet->protocol != EXTENSION_HOP && packet->protocol != EXTENSION_ROUTING &&
+            packet->protocol != EXTENSION_DESTINATION)
+            return true;
+        if (i < EXTENSIONS_MAX && !extension_skip(stack, packet, i == 0))
+            return false;
+    }
+    return extension_refused(stack, packet);
+}
+
+/* REQ RFC8200 4-2: with a parameter problem [test: net_script/unknown_next_header] */
+void ip6_protocol_unknown(struct net_stack *stack, struct net_packet *packet)
+{
+    if (packet->protocol != EXTENSION_NONE)
+        icmp6_error_send(stack, packet, ICMP_PARAMETER, CODE_NEXT_HEADER, packet->protocol_at);
+    DROP(stack, packet->mbuf, drop_ip6_protocol);
 }
 
 static bool destination_is_ours(const struct net_stack *stack, const struct net_packet *packet)
@@ -60,15 +126,15 @@ bool ip6_addresses_acceptable(struct net_stack *stack, const struct net_packet *
         DROP(stack, packet->mbuf, drop_ip6_not_for_us);
         return false;
     }
-    if (packet->flow.remote.bytes[0] == 0xff || net_address_is_ip4(&packet->flow.remote) ||
-        route_is_local(stack, &packet->flow.remote)) {
+    /* Who has no address yet asks from the unspecified one: neighbour discovery takes that, nothing else. */
+    if (net_address_is_ip4(&packet->flow.remote) || route_is_local(stack, &packet->flow.remote) ||
+        (!net_address_is_any(&packet->flow.remote) && !address_is_unicast(stack, &packet->flow.remote))) {
         DROP(stack, packet->mbuf, drop_ip6_source);
         return false;
     }
     return true;
 }
 
-/* REQ RFC8200 3: version 6 [test: none yet] */
 /* The fragment header stands right behind the IPv6 header: what hosts send. True: the packet is complete. */
 static bool fragment_parse(struct net_stack *stack, struct net_packet *packet, uint32_t start)
 {
@@ -84,12 +150,14 @@ static bool fragment_parse(struct net_stack *stack, struct net_packet *packet, u
     struct net_fragment fragment = {.start = field & 0xfff8, .more = field & 1};
     memcpy(&fragment.identifier, header + 4, 4);
     packet->protocol = header[0];
+    packet->protocol_at = offsetof(struct rte_ipv6_hdr, proto); /* once put together */
     packet->transport_offset = (uint16_t)(packet->transport_offset + NET_FRAGMENT_HEADER6);
     packet->transport_length = (uint16_t)(packet->transport_length - NET_FRAGMENT_HEADER6);
     /* REQ RFC8200 4.5-1, 4.5-2, 5: put together, no overlap [test: net_script/fragments_of_ip6] */
     return reassembly_input(stack, packet, &fragment);
 }
 
+/* REQ RFC8200 3: version 6 [test: net_script/version_of_ip6] */
 bool ip6_parse(struct net_stack *stack, struct net_packet *packet)
 {
     struct rte_mbuf *mbuf = packet->mbuf;
@@ -107,17 +175,14 @@ bool ip6_parse(struct net_stack *stack, struct net_packet *packet)
     packet->flow.local = net_address_ip6(header->dst_addr);
     if (!ip6_addresses_acceptable(stack, packet))
         return false;
-    uint8_t next = header->proto;
-    uint32_t start = packet->network_offset + (uint32_t)sizeof *header;
-    uint32_t offset = extensions_skip(mbuf, start, &next);
-    if (offset == 0 || offset - start > payload) {
-        DROP(stack, mbuf, drop_ip6_extension);
-        return false;
-    }
-    COUNT(stack, ip6_received);
-    packet->protocol = next;
+    packet->protocol = header->proto;
+    packet->protocol_at = offsetof(struct rte_ipv6_hdr, proto);
+    packet->transport_offset = (uint16_t)(packet->network_offset + sizeof *header);
+    packet->transport_length = (uint16_t)payload;
     packet->congestion = (rte_be_to_cpu_32(header->vtc_flow) >> 20) & 3;
-    packet->transport_offset = (uint16_t)offset;
-    packet->transport_length = (uint16_t)(payload - (offset - start));
-    return next != EXTENSION_FRAGMENT || fragment_parse(stack, packet, start);
+    const uint32_t start = packet->transport_offset;
+    if (!extensions_skip(stack, packet))
+        return false;
+    COUNT(stack, ip6_received);
+    return packet->protocol != EXTENSION_FRAGMENT || fragment_parse(stack, packet, start);
 }

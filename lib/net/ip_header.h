@@ -9,11 +9,11 @@
 #include <rte_byteorder.h>
 #include <rte_ip.h>
 
-/* With checksum 0. */
-/* REQ RFC1191 3-1: Don't Fragment is always set [test: none yet] */
-/* REQ RFC9293 SHLD-23: the Diffserv field stays zero [test: none yet] */
-/* REQ RFC1122 3.2.1.5: one number further each [test: none yet] */
-/* REQ RFC1122 3.2.1.7-1: 64 hops [test: none yet] */
+/* With checksum 0. `congestion`: the whole byte, Diffserv code point included. */
+/* REQ RFC1191 3-1: Don't Fragment is always set [test: net_script/ip4_header_written] */
+/* REQ RFC1122 3.2.1.5: one number further each [test: net_script/ip4_header_written] */
+/* REQ RFC1122 3.2.1.7-1: as configured, at least one [test: net_script/hop_limit_and_dscp] */
+/* REQ RFC9293 MUST-49: as configured [test: net_script/hop_limit_and_dscp] */
 static inline void ip4_header_write(struct net_stack *stack, uint8_t *bytes, const struct net_flow *flow,
                                     uint8_t protocol, uint8_t congestion, uint16_t payload_length)
 {
@@ -24,7 +24,7 @@ static inline void ip4_header_write(struct net_stack *stack, uint8_t *bytes, con
     header->total_length = rte_cpu_to_be_16((uint16_t)(sizeof *header + payload_length));
     header->packet_id = rte_cpu_to_be_16(stack->ip4_identifier++);
     header->fragment_offset = rte_cpu_to_be_16(RTE_IPV4_HDR_DF_FLAG);
-    header->time_to_live = 64;
+    header->time_to_live = stack->config.hop_limit;
     header->next_proto_id = protocol;
     header->hdr_checksum = 0;
     header->src_addr = flow->local.words[3];

@@ -10,10 +10,11 @@
 
 #include <rte_ether.h>
 
-enum {
-    NEIGHBOUR_PROBES = 4,
-    NEIGHBOUR_RETRY_US = 1000 * 1000,
-    NEIGHBOUR_REACHABLE_US = 60 * 1000 * 1000,
+enum { /* RFC 4861 section 10 */
+       NEIGHBOUR_PROBES = 3,
+       NEIGHBOUR_RETRY_US = 1000 * 1000,
+       NEIGHBOUR_DELAY_US = 5 * 1000 * 1000, /* a doubtful entry is used for so long before it is probed */
+       NEIGHBOUR_REACHABLE_US = 60 * 1000 * 1000,
 };
 
 static uint32_t bucket_of(const struct net_stack *stack, unsigned interface, const struct net_address *address)
@@ -71,6 +72,22 @@ static void queue_push(struct net_stack *stack, struct neighbour *entry, struct 
     stack->census.neighbour_mbufs++;
 }
 
+static bool is_waited_for(enum neighbour_state state)
+{
+    return state == NEIGHBOUR_INCOMPLETE || state == NEIGHBOUR_PROBE;
+}
+
+static void state_set(struct net_stack *stack, struct neighbour *entry, enum neighbour_state state)
+{
+    stack->neighbours_incomplete += is_waited_for(state);
+    stack->neighbours_incomplete -= is_waited_for(entry->state);
+    entry->state = (uint8_t)state;
+    entry->changed_at = stack->tick;
+    entry->probes = 0;
+    if (is_waited_for(state))
+        stack_need_housekeeping(stack);
+}
+
 static void neighbour_remove(struct net_stack *stack, struct neighbour *entry)
 {
     uint32_t *link = &stack->neighbour_buckets[bucket_of(stack, entry->interface, &entry->address)];
@@ -80,9 +97,7 @@ static void neighbour_remove(struct net_stack *stack, struct neighbour *entry)
         link = &stack->neighbours[*link - 1].hash_next;
     *link = entry->hash_next;
     queue_drop(stack, entry);
-    if (entry->state == NEIGHBOUR_INCOMPLETE || entry->state == NEIGHBOUR_PROBE)
-        stack->neighbours_incomplete--;
-    entry->state = NEIGHBOUR_FREE;
+    state_set(stack, entry, NEIGHBOUR_FREE);
 }
 
 /* A free entry, or the one unused for longest that no connection refers to. Only new neighbours pay for the walk. */
@@ -135,7 +150,7 @@ int neighbour_get(struct net_stack *stack, unsigned interface, const struct net_
 
 int neighbour_toward(struct net_stack *stack, const struct net_address *destination, unsigned *interface)
 {
-    const struct net_route *route = route_find(stack, destination);
+    const struct net_route *route = route_find(stack, destination, *interface);
 
     if (!route) {
         COUNT(stack, drop_no_route);
@@ -152,7 +167,7 @@ static bool mac_known(const struct neighbour *entry)
 
 static void neighbour_ask(struct net_stack *stack, struct neighbour *entry)
 {
-    const uint8_t *mac = mac_known(entry) && entry->probes < NEIGHBOUR_PROBES / 2 ? entry->mac : NULL;
+    const uint8_t *mac = mac_known(entry) ? entry->mac : NULL;
 
     entry->changed_at = stack->tick;
     entry->probes++;
@@ -177,24 +192,16 @@ static bool older_than(const struct net_stack *stack, uint32_t tick, uint32_t us
 /* REQ RFC4861 7.2.2-2: the same queue, oldest out first [test: net_script/first_packet_waits_for_arp] */
 static void output_slow(struct net_stack *stack, struct neighbour *entry, struct rte_mbuf *mbuf)
 {
-    if (mac_known(entry)) { /* stale: use it, and ask whether it still holds */
-        if (entry->state != NEIGHBOUR_PROBE) {
-            entry->state = NEIGHBOUR_PROBE;
-            entry->probes = 0;
-            neighbour_ask(stack, entry);
-            stack->neighbours_incomplete++;
-            stack_need_housekeeping(stack);
-        }
+    if (mac_known(entry)) { /* stale: use it, and ask whether it still holds unless traffic shows it */
+        if (entry->state != NEIGHBOUR_PROBE)
+            state_set(stack, entry, NEIGHBOUR_PROBE);
         ethernet_output(stack, entry->interface, mbuf, entry->mac, ether_type(entry));
         return;
     }
     queue_push(stack, entry, mbuf);
     if (entry->state != NEIGHBOUR_INCOMPLETE) {
-        entry->state = NEIGHBOUR_INCOMPLETE;
-        entry->probes = 0;
-        stack->neighbours_incomplete++;
+        state_set(stack, entry, NEIGHBOUR_INCOMPLETE);
         neighbour_ask(stack, entry);
-        stack_need_housekeeping(stack);
     }
 }
 
@@ -210,44 +217,66 @@ void neighbour_output(struct net_stack *stack, uint32_t neighbour, struct rte_mb
         output_slow(stack, entry, mbuf);
 }
 
-void neighbour_learn(struct net_stack *stack, unsigned interface, const struct net_address *address,
-                     const uint8_t mac[6], bool create)
+/* RFC 4861 section 7.2.5, appendix C. ARP knows no doubt: all of it confirms and replaces. */
+/* REQ RFC4861 7.2.5-2: as the standard's table says [test: net_script/advertisement_flags] */
+void neighbour_learn(struct net_stack *stack, unsigned interface, const struct net_address *address, const uint8_t *mac,
+                     unsigned how)
 {
     struct neighbour *entry = neighbour_find(stack, interface, address);
 
-    if (!entry && create)
+    if (!entry && (how & NEIGHBOUR_CREATE))
         entry = neighbour_create(stack, interface, address);
-    if (!entry)
+    if (!entry || (!mac && !mac_known(entry)))
         return;
-    if (entry->state == NEIGHBOUR_INCOMPLETE || entry->state == NEIGHBOUR_PROBE)
-        stack->neighbours_incomplete--;
-    memcpy(entry->mac, mac, 6);
-    ethernet_header_write(&stack->interfaces[interface], entry->link, mac, ether_type(entry));
-    entry->state = NEIGHBOUR_REACHABLE;
-    entry->changed_at = stack->tick;
-    entry->probes = 0;
+    const bool same = !mac || memcmp(entry->mac, mac, 6) == 0;
+    if (!same && mac_known(entry) && !(how & NEIGHBOUR_REPLACE)) {
+        if (entry->state == NEIGHBOUR_REACHABLE)
+            state_set(stack, entry, NEIGHBOUR_STALE);
+        return;
+    }
+    if (!same) {
+        memcpy(entry->mac, mac, 6);
+        ethernet_header_write(&stack->interfaces[interface], entry->link, mac, ether_type(entry));
+    }
+    if (how & NEIGHBOUR_CONFIRM)
+        state_set(stack, entry, NEIGHBOUR_REACHABLE);
+    else if (!same)
+        state_set(stack, entry, NEIGHBOUR_STALE);
     while (entry->queue_count)
         ethernet_output(stack, interface, queue_pop(stack, entry), entry->mac, ether_type(entry));
 }
 
+void neighbour_doubt(struct net_stack *stack, uint32_t neighbour)
+{
+    struct neighbour *entry = &stack->neighbours[neighbour];
+
+    if (!mac_known(entry) || (entry->state == NEIGHBOUR_PROBE && entry->probes))
+        return;
+    state_set(stack, entry, NEIGHBOUR_PROBE);
+    neighbour_ask(stack, entry);
+}
+
+static uint32_t patience(const struct neighbour *entry)
+{
+    return entry->state == NEIGHBOUR_PROBE && entry->probes == 0 ? NEIGHBOUR_DELAY_US : NEIGHBOUR_RETRY_US;
+}
+
 /* Ask again, or give up: the packets are dropped, TCP will send them again and so start the next round. */
-/* REQ RFC1122 2.3.2.1: asked again after 60 s of use, then forgotten [test: none yet] */
-/* REQ RFC4861 7.3.3: two by unicast, two by multicast [test: none yet] */
+/* REQ RFC1122 2.3.2.1: asked after 65 s of use, then forgotten [test: net_script/stale_neighbour_is_asked] */
+/* REQ RFC4861 7.3.3: used for 5 s, probed by unicast, forgotten [test: net_script/stale_neighbour_is_asked] */
 void neighbour_housekeeping(struct net_stack *stack)
 {
     if (stack->neighbours_incomplete == 0)
         return;
     for (uint32_t i = 0; i < stack->config.max_neighbours; i++) {
         struct neighbour *entry = &stack->neighbours[i];
-        if ((entry->state != NEIGHBOUR_INCOMPLETE && entry->state != NEIGHBOUR_PROBE) ||
-            !older_than(stack, entry->changed_at, NEIGHBOUR_RETRY_US))
+        if (!is_waited_for(entry->state) || !older_than(stack, entry->changed_at, patience(entry)))
             continue;
         if (entry->probes < NEIGHBOUR_PROBES) {
             neighbour_ask(stack, entry);
             continue;
         }
-        stack->neighbours_incomplete--;
-        entry->state = NEIGHBOUR_STALE;
+        state_set(stack, entry, NEIGHBOUR_STALE);
         memset(entry->mac, 0, 6);
         queue_drop(stack, entry);
     }

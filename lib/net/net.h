@@ -63,8 +63,9 @@ struct net_interface_config {
     uint32_t offloads;  /* enum net_offload */
     uint32_t tso_bytes; /* largest TSO payload, with NET_OFFLOAD_TSO; at most 65,000 */
     unsigned address_count;
-    struct net_prefix addresses[NET_INTERFACE_ADDRESSES]; /* IPv4 and IPv6 in any order */
-    struct net_address gateway4;                          /* default gateway or NET_ADDRESS_ANY */
+    /* IPv4 and IPv6 in any order; room for one more, the link-local address that the stack adds to IPv6 ones. */
+    struct net_prefix addresses[NET_INTERFACE_ADDRESSES + 1];
+    struct net_address gateway4; /* default gateway or NET_ADDRESS_ANY */
     struct net_address gateway6;
 };
 
@@ -123,7 +124,10 @@ struct net_config {
      */
     uint32_t max_held_buffers;
     uint32_t challenge_acks;        /* [1,000] per second and stack, RFC 5961 section 7 */
-    uint32_t echo_replies;          /* [1,000] ICMP and ICMPv6, per second and stack */
+    uint32_t echo_replies;          /* [1,000] ICMP and ICMPv6, errors included, per second and stack */
+    uint8_t address_probes;         /* [0] how often an address is asked for before it is used; 0: used at once */
+    uint8_t hop_limit;              /* [64] of what is sent: IPv4's time to live, IPv6's hop limit */
+    uint8_t dscp;                   /* [0] Diffserv code point of what is sent, unless tcp_set_dscp() says another */
     uint64_t delayed_ack_us;        /* [5 ms] */
     uint64_t rto_min_us;            /* [200 ms] */
     uint64_t keepalive_idle_us;     /* [2 h] 0: no keepalive */
@@ -132,7 +136,9 @@ struct net_config {
     uint64_t time_wait_us;          /* [60 s] */
     uint64_t fin_wait_us;           /* [60 s] how long a closed connection waits for the peer's FIN */
     uint64_t user_timeout_us;       /* [180 s] data unacknowledged for this long ends the connection */
-    unsigned syn_retries;           /* [6] active open */
+    bool user_timeout_option;       /* [false] RFC 5482: tell it to peers, and wait longer if they ask for it */
+    uint64_t user_timeout_limit_us; /* [1 h] longest that a peer may ask for */
+    unsigned syn_retries;           /* [7] active open: three minutes */
     unsigned syn_ack_retries;       /* [5] passive open */
     enum net_congestion congestion;
     enum net_syn_cookies syn_cookies;

@@ -22,8 +22,9 @@ bool route_table_build(struct net_stack *stack)
 
     for (unsigned i = 0; i < config->interface_count; i++) {
         const struct net_interface_config *interface = &config->interfaces[i];
-        for (unsigned a = 0; a < interface->address_count; a++)
-            route_add(stack, interface->addresses[a], NET_ADDRESS_ANY, i);
+        const struct net_interface_config *own = &stack->interfaces[i].config; /* with the link-local address */
+        for (unsigned a = 0; a < own->address_count; a++)
+            route_add(stack, own->addresses[a], NET_ADDRESS_ANY, i);
         if (!net_address_is_any(&interface->gateway4))
             route_add(stack, (struct net_prefix){net_address_ip4(0), 0}, interface->gateway4, i);
         if (!net_address_is_any(&interface->gateway6))
@@ -39,12 +40,15 @@ bool route_table_build(struct net_stack *stack)
 }
 
 /* REQ RFC1122 3.3.1: the longest prefix [test: none yet] */
-const struct net_route *route_find(const struct net_stack *stack, const struct net_address *destination)
+const struct net_route *route_find(const struct net_stack *stack, const struct net_address *destination, unsigned link)
 {
+    const bool link_local = destination->bytes[0] == 0xfe && (destination->bytes[1] & 0xc0) == 0x80;
     const struct net_route *best = NULL;
 
     for (unsigned i = 0; i < stack->route_count; i++) {
         const struct net_route *route = &stack->routes[i];
+        if (link_local && route->interface != link)
+            continue;
         if ((!best || route->bits > best->bits) && net_prefix_contains(&route->prefix, destination))
             best = route;
     }
@@ -65,22 +69,4 @@ const struct net_address *route_source(const struct net_stack *stack, unsigned i
             found = &prefix->address;
     }
     return found;
-}
-
-bool interface_has_address(const struct net_stack *stack, unsigned index, const struct net_address *address)
-{
-    const struct net_interface_config *interface = &stack->interfaces[index].config;
-
-    for (unsigned a = 0; a < interface->address_count; a++)
-        if (net_address_equal(&interface->addresses[a].address, address))
-            return true;
-    return false;
-}
-
-bool route_is_local(const struct net_stack *stack, const struct net_address *address)
-{
-    for (unsigned i = 0; i < stack->config.interface_count; i++)
-        if (interface_has_address(stack, i, address))
-            return true;
-    return false;
 }

@@ -36,15 +36,17 @@ void net_config_defaults(struct net_config *config)
         .receive_buffer = 256 * 1024,
         .challenge_acks = 1000,
         .echo_replies = 1000,
+        .hop_limit = 64,
         .delayed_ack_us = 5 * 1000,
         .rto_min_us = 200 * 1000,
-        .keepalive_idle_us = UINT64_C(7200) * 1000 * 1000,
+        .keepalive_idle_us = TCP_KEEPALIVE_IDLE_US,
         .keepalive_interval_us = 75 * 1000 * 1000,
         .keepalive_probes = 9,
         .time_wait_us = 60 * 1000 * 1000,
         .fin_wait_us = 60 * 1000 * 1000,
         .user_timeout_us = 180 * 1000 * 1000,
-        .syn_retries = 6,
+        .user_timeout_limit_us = UINT64_C(3600) * 1000 * 1000,
+        .syn_retries = 7,
         .syn_ack_retries = 5,
     };
     memcpy(config->rss_key, rss_key_default, sizeof rss_key_default);
@@ -120,10 +122,13 @@ static const char *config_problem(const struct net_config *config)
         config->send_buffer > 1u << 29)
         return "buffers of a connection must be 4 KiB to 512 MiB";
     if (config->keepalive_idle_us > TCP_LONG_IDLE_US || config->time_wait_us > TCP_LONG_IDLE_US ||
-        config->user_timeout_us > TCP_LONG_IDLE_US || config->fin_wait_us > TCP_LONG_IDLE_US)
-        return "no timeout may exceed three days";
+        config->user_timeout_us > TCP_LONG_IDLE_US || config->user_timeout_limit_us > UINT64_C(65535) * 1000 * 1000 ||
+        config->fin_wait_us > TCP_LONG_IDLE_US)
+        return "no timeout may exceed three days, nor what a peer may ask for 65,535 seconds";
     if (config->route_count > NET_ROUTES)
         return "too many static routes";
+    if (config->hop_limit == 0 || config->dscp > 63)
+        return "the hop limit is 1 to 255, a Diffserv code point 0 to 63";
     for (unsigned i = 0; i < config->interface_count; i++) {
         const struct net_interface_config *interface = &config->interfaces[i];
         if (interface->address_count > NET_INTERFACE_ADDRESSES || interface->mtu < 576 || interface->mtu > 9000)
@@ -153,8 +158,8 @@ static void housekeeping_handler(void *arg, struct timer *timer, uint64_t now)
     reassembly_housekeeping(stack);
     time_wait_housekeeping(stack);
     moved_housekeeping(stack);
-    if (stack->neighbours_incomplete || stack->census.reassembly_mbufs || stack->census.time_wait ||
-        stack->census.moved)
+    if (own_addresses_housekeeping(stack) || stack->neighbours_incomplete || stack->census.reassembly_mbufs ||
+        stack->census.time_wait || stack->census.moved)
         stack_need_housekeeping(stack);
 }
 
@@ -204,16 +209,16 @@ struct net_stack *net_stack_create(const struct net_config *config, uint64_t now
         interface->config = config->interfaces[i];
         interface->link_length = config->interfaces[i].vlan ? 18 : 14;
         memcpy(&interface->mac_word, config->interfaces[i].mac, 6);
-        interface->announce = config->worker == 0;
     }
+    stack_set_now(stack, now);
+    timer_init(&stack->housekeeping, config->timer_kind + 2);
+    own_addresses_begin(stack);
     if (!route_table_build(stack)) {
         net_stack_destroy(stack);
         *reason = "a static route names an interface that does not exist";
         return NULL;
     }
     free_lists_build(stack);
-    stack_set_now(stack, now);
-    timer_init(&stack->housekeeping, config->timer_kind + 2);
     timer_wheel_bind(config->wheel, config->timer_kind, tcp_timer_handler, stack);
     timer_wheel_bind(config->wheel, config->timer_kind + 1, half_open_timer_handler, stack);
     timer_wheel_bind(config->wheel, config->timer_kind + 2, housekeeping_handler, stack);
@@ -319,6 +324,8 @@ static void deliver(struct net_stack *stack, struct tcp_connection *c)
         callbacks->accepted(arg, c, c->user);
     if (take_event(c, TCP_FLAG_EVENT_CONNECTED) && !(c->flags & TCP_FLAG_DETACHED))
         callbacks->connected(arg, c);
+    if (take_event(c, TCP_FLAG_EVENT_TROUBLED) && !(c->flags & TCP_FLAG_DETACHED))
+        callbacks->troubled(arg, c, c->trouble);
     if (take_event(c, TCP_FLAG_EVENT_READABLE) && c->readable && !(c->flags & TCP_FLAG_DETACHED))
         callbacks->readable(arg, c);
     if (take_event(c, TCP_FLAG_EVENT_WRITABLE) && !(c->flags & TCP_FLAG_DETACHED) && tcp_can_send_data(c))
@@ -353,23 +360,11 @@ void net_deliver(struct net_stack *stack, uint64_t now)
     }
 }
 
-static void announce(struct net_stack *stack)
-{
-    for (unsigned i = 0; i < stack->config.interface_count; i++) {
-        if (!stack->interfaces[i].announce)
-            continue;
-        stack->interfaces[i].announce = false;
-        arp_announce(stack, i);
-        ndp_announce(stack, i);
-    }
-}
-
 void net_output(struct net_stack *stack, uint64_t now)
 {
     stack_set_now(stack, now);
     stack_pressure_update(stack);
-    if (stack->interfaces[0].announce)
-        announce(stack);
+    own_addresses_announce(stack);
     uint32_t next = stack->touched_first;
     stack->touched_first = stack->touched_last = 0;
     while (next) {

@@ -27,6 +27,10 @@ struct net_interface {
     uint16_t burst_count;
     uint8_t link_length; /* 14, or 18 with a VLAN tag */
     bool announce;       /* gratuitous ARP and unsolicited advertisements are due */
+    uint8_t probes_left; /* of own_address.c: questions to be asked before the addresses are used */
+    uint32_t probe_at;   /* tick */
+    uint16_t tentative;  /* addresses that wait for them, a bit each */
+    uint16_t duplicate;  /* addresses that somebody else has */
     struct rte_mbuf *burst[NET_BURST];
 };
 
@@ -70,7 +74,8 @@ struct tcp_half_open {
     uint8_t scale;
     uint8_t flags; /* HALF_OPEN_* */
     uint8_t retries;
-    uint32_t sent_at; /* us, for the first round-trip sample */
+    uint16_t user_timeout_s; /* that the peer advertised */
+    uint32_t sent_at;        /* us, for the first round-trip sample */
     struct timer timer;
 };
 
@@ -121,9 +126,10 @@ struct net_packet {
     uint16_t transport_length; /* bytes from there to the end of the packet */
     uint8_t interface;
     uint8_t protocol;
-    uint8_t congestion; /* the two ECN bits */
-    bool reassembled;   /* steering could not know where its flow belongs */
-    bool plain;         /* addresses not checked yet: a connection's are good, or it would not exist */
+    uint8_t congestion;   /* the two ECN bits */
+    uint16_t protocol_at; /* IPv6: where the header chain names `protocol`, from the IP header */
+    bool reassembled;     /* steering could not know where its flow belongs */
+    bool plain;           /* addresses not checked yet: a connection's are good, or it would not exist */
 };
 
 struct net_stack {
@@ -238,6 +244,7 @@ void ethernet_flush(struct net_stack *stack, unsigned interface);
 /* ip4.c, ip6.c: parse from network_offset; false: consumed or dropped. */
 bool ip4_parse(struct net_stack *stack, struct net_packet *packet);
 bool ip6_parse(struct net_stack *stack, struct net_packet *packet);
+void ip6_protocol_unknown(struct net_stack *stack, struct net_packet *packet); /* answered and dropped */
 /* Is the packet for us, and from somebody else? False: dropped with its reason. */
 bool ip4_addresses_acceptable(struct net_stack *stack, const struct net_packet *packet);
 bool ip6_addresses_acceptable(struct net_stack *stack, const struct net_packet *packet);
@@ -251,25 +258,41 @@ void ip_output(struct net_stack *stack, const struct net_flow *flow, uint8_t pro
                uint32_t neighbour, struct rte_mbuf *mbuf);
 /* route.c */
 bool route_table_build(struct net_stack *stack);
-/* The next hop and interface for `destination`; NULL when there is none. */
-const struct net_route *route_find(const struct net_stack *stack, const struct net_address *destination);
+/* The next hop and interface for `destination`; NULL when there is none. A link-local one is sought on `link`. */
+const struct net_route *route_find(const struct net_stack *stack, const struct net_address *destination, unsigned link);
 /* Our address for packets to `destination` over `interface`; NULL: none of that family. */
 const struct net_address *route_source(const struct net_stack *stack, unsigned interface,
                                        const struct net_address *destination);
+
+/* own_address.c */
+void own_addresses_begin(struct net_stack *stack); /* before the routes are built */
+void own_addresses_announce(struct net_stack *stack);
+bool own_addresses_housekeeping(struct net_stack *stack); /* true: call again */
+/* Somebody else says that an address of ours is his; false: it is none of ours. */
+bool own_address_claimed(struct net_stack *stack, unsigned interface, const struct net_address *address);
 bool route_is_local(const struct net_stack *stack, const struct net_address *address);
 bool interface_has_address(const struct net_stack *stack, unsigned interface, const struct net_address *address);
+/* An address that one host can have: no group, broadcast, loopback or unspecified one. */
+bool address_is_unicast(const struct net_stack *stack, const struct net_address *address);
 
 /* neighbour.c: entries by (interface, address). Index, or NET_NONE with a counter. */
 int neighbour_get(struct net_stack *stack, unsigned interface, const struct net_address *address);
-/* The next hop on the way to `destination`. */
+/* The next hop on the way to `destination`. *interface: in, the link of a link-local one; out, the way's. */
 int neighbour_toward(struct net_stack *stack, const struct net_address *destination, unsigned *interface);
 /* An IP packet; waits in the queue while the hardware address is unknown. */
 void neighbour_output(struct net_stack *stack, uint32_t neighbour, struct rte_mbuf *mbuf);
-/* A neighbour told its hardware address. `create`: make an entry if there is none. */
-void neighbour_learn(struct net_stack *stack, unsigned interface, const struct net_address *address,
-                     const uint8_t mac[6], bool create);
+/* A neighbour told its hardware address, or (NULL) only that it is there. `how`: enum neighbour_how. */
+enum neighbour_how {
+    NEIGHBOUR_CREATE = 1,  /* make an entry if there is none */
+    NEIGHBOUR_CONFIRM = 2, /* it answered us: the way works in both directions */
+    NEIGHBOUR_REPLACE = 4, /* another address than the known one takes its place */
+};
+void neighbour_learn(struct net_stack *stack, unsigned interface, const struct net_address *address, const uint8_t *mac,
+                     unsigned how);
+/* Retransmissions get no answer: is it still there? (RFC 9293 section 3.8.3, R1) */
+void neighbour_doubt(struct net_stack *stack, uint32_t neighbour);
 /* Data was acknowledged by way of it: it works (RFC 4861 section 7.3.1), nobody needs to ask. */
-/* REQ RFC4861 7.3.1: new data acknowledged [test: none yet] */
+/* REQ RFC4861 7.3.1: new data acknowledged [test: net_script/progress_confirms_a_neighbour] */
 static inline void neighbour_confirm(struct net_stack *stack, uint32_t neighbour)
 {
     struct neighbour *entry = &stack->neighbours[neighbour];
@@ -288,14 +311,20 @@ void neighbour_destroy(struct net_stack *stack);
 /* arp.c, ndp.c */
 void arp_input(struct net_stack *stack, struct net_packet *packet);
 void arp_request(struct net_stack *stack, unsigned interface, const struct net_address *target, const uint8_t *mac);
-void arp_announce(struct net_stack *stack, unsigned interface);
+void arp_announce(struct net_stack *stack, unsigned interface, const struct net_address *address);
+void arp_probe(struct net_stack *stack, unsigned interface, const struct net_address *address);
 void ndp_input(struct net_stack *stack, struct net_packet *packet);
 void ndp_solicit(struct net_stack *stack, unsigned interface, const struct net_address *target, const uint8_t *mac);
-void ndp_announce(struct net_stack *stack, unsigned interface);
+void ndp_announce(struct net_stack *stack, unsigned interface, const struct net_address *address);
+void ndp_probe(struct net_stack *stack, unsigned interface, const struct net_address *address);
 
 /* icmp.c */
 void icmp4_input(struct net_stack *stack, struct net_packet *packet);
 void icmp6_input(struct net_stack *stack, struct net_packet *packet);
+/* An error about `packet`, quoting it; no more than the budget allows, and never where the standards forbid one. */
+void icmp4_error_send(struct net_stack *stack, const struct net_packet *packet, uint8_t type, uint8_t code);
+void icmp6_error_send(struct net_stack *stack, const struct net_packet *packet, uint8_t type, uint8_t code,
+                      uint32_t pointer);
 
 /* reassembly.c: takes the fragment, whose headers end at `transport_offset`; returns true with `packet` complete. */
 struct net_fragment {

@@ -43,6 +43,15 @@ enum tcp_close_reason {
 const char *tcp_close_reason_text(enum tcp_close_reason reason);
 const char *tcp_state_text(enum tcp_state state);
 
+/* What goes wrong without ending a connection (RFC 9293 section 3.9.1.8). */
+enum tcp_trouble {
+    TCP_TROUBLE_NONE,
+    TCP_TROUBLE_SILENCE,     /* three retransmissions of a segment have no answer */
+    TCP_TROUBLE_UNREACHABLE, /* an ICMP error says that packets do not arrive now */
+};
+
+enum tcp_keepalive { TCP_KEEPALIVE_DEFAULT, TCP_KEEPALIVE_OFF, TCP_KEEPALIVE_ON };
+
 struct tcp_callbacks {
     /* A connection of a listener is established. Set tcp_user() here, or tcp_abort() to refuse. */
     void (*accepted)(void *arg, struct tcp_connection *connection, void *listener_arg);
@@ -56,6 +65,8 @@ struct tcp_callbacks {
     void (*peer_closed)(void *arg, struct tcp_connection *connection);
     /* The last one. */
     void (*closed)(void *arg, struct tcp_connection *connection, enum tcp_close_reason reason);
+    /* News of a connection that goes on. NULL: nobody wants to know. */
+    void (*troubled)(void *arg, struct tcp_connection *connection, enum tcp_trouble trouble);
 };
 
 /* ---- Opening and closing. */
@@ -169,6 +180,17 @@ static inline uint32_t tcp_unacknowledged_bytes(const struct tcp_connection *con
 
 /* Bytes that the bound still admits. */
 uint32_t tcp_send_room(const struct tcp_connection *connection);
+
+/* ---- Settings of one connection, which begin as the stack's. */
+
+/* Data unacknowledged for `seconds` (1..65,535) ends it. With net_config.user_timeout_option the peer is told. */
+void tcp_set_user_timeout(struct tcp_connection *connection, uint16_t seconds);
+
+/* ON where the stack has none: after two idle hours. */
+void tcp_set_keepalive(struct tcp_connection *connection, enum tcp_keepalive keepalive);
+
+/* Diffserv code point, 0..63, of what is sent from now on. */
+void tcp_set_dscp(struct tcp_connection *connection, uint8_t dscp);
 
 /* ---- Identity. */
 

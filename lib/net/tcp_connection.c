@@ -84,6 +84,7 @@ struct tcp_connection *connection_create(struct net_stack *stack, const struct n
     c->timestamp_offset = tcp_timestamp_offset(stack, flow);
     c->slow_start_threshold = INT32_MAX;
     c->receive_mss = TCP_MSS_DEFAULT4;
+    c->dscp = stack->config.dscp & 63u;
     timer_init(&c->timer, stack->config.timer_kind);
     stack->neighbours[neighbour].references++;
     stack->census.connections++;
@@ -142,11 +143,20 @@ void connection_establish(struct tcp_connection *c)
     c->retransmit_kind = TCP_RETRANSMIT_NONE;
     c->progress_at = c->stack->tick;
     congestion_of(c)->start(c);
-    uint64_t idle = c->stack->config.keepalive_idle_us;
-    c->keep_at = stack_deadline(c->stack, idle ? idle : TCP_LONG_IDLE_US);
+    tcp_keepalive_restart(c);
     if (c->flags & TCP_FLAG_FIN_WANTED)
         tcp_touch_inline(c);
     tcp_timer_arm(c);
+}
+
+/* REQ RFC9293 MUST-47, SHLD-9, SHLD-25: by a callback [test: net_script/trouble_is_told] */
+/* REQ RFC9293 SHLD-20: when there is none, nothing is told [test: net_script/icmp_is_soft] */
+void connection_trouble(struct tcp_connection *c, enum tcp_trouble trouble)
+{
+    if (!c->stack->config.callbacks.troubled)
+        return;
+    c->trouble = trouble;
+    tcp_deliver_later(c, TCP_FLAG_EVENT_TROUBLED);
 }
 
 static uint32_t queue_release(struct tcp_segment *segment)
@@ -210,6 +220,8 @@ static void connection_detach(struct tcp_connection *c)
     stack->neighbours[c->neighbour].references--;
 }
 
+_Static_assert(TCP_CLOSE_REASONS <= 1 << 3, "tcp_connection.close_reason");
+
 /* REQ RFC9293 MUST-12: the application hears why a connection ended [test: net_script/rst_in_window_challenged] */
 void connection_end(struct tcp_connection *c, enum tcp_close_reason reason)
 {
@@ -218,7 +230,7 @@ void connection_end(struct tcp_connection *c, enum tcp_close_reason reason)
     if (c->state != TCP_STATE_TIME_WAIT)
         connection_detach(c);
     c->state = TCP_STATE_CLOSED;
-    c->close_reason = (uint8_t)reason;
+    c->close_reason = reason & 7u;
     count_end(c->stack, reason);
     connection_release_buffers(c);
     tcp_deliver_later(c, TCP_FLAG_EVENT_CLOSED);

@@ -62,7 +62,7 @@ enum tcp_flag {
     TCP_FLAG_PROBE_RESENT = 1 << 24, /* and it was a retransmission */
     TCP_FLAG_REORDERING = 1 << 25,   /* reordering was seen (RFC 8985 section 6.2) */
     TCP_FLAG_CWND_LIMITED = 1 << 26, /* the congestion window held data back in this round trip (RFC 7661) */
-    TCP_FLAG_PASSIVE = 1 << 27,
+    TCP_FLAG_EVENT_TROUBLED = 1 << 27,
     TCP_FLAG_UNDO = 1 << 28,        /* the last reduction can be undone if it proves spurious */
     TCP_FLAG_LOSS_BEYOND = 1 << 29, /* a loss above recovery_point: the next window has its own event */
     /* Something sent was SACKed, marked lost or sent again: the ring of what is in flight need not be in the order of
@@ -212,17 +212,17 @@ struct tcp_connection {
     uint16_t out_of_order_count;
     uint16_t receive_count; /* mbufs in the receive queue */
     uint16_t retransmits;
-    uint16_t sacked_count;         /* segments SACKed */
-    unsigned close_reason : 4;     /* enum tcp_close_reason */
-    unsigned ended : 1;            /* closed() was called; freed when no list holds it */
-    unsigned syn_lost : 1;         /* a SYN or SYN-ACK was lost: the path asks for care (RFC 6298 section 5.7) */
-    unsigned keepalive_off : 1;    /* tcp_set_keepalive() */
-    unsigned trouble : 2;          /* enum tcp_trouble, to be told */
-    unsigned dscp : 6;             /* of what is sent */
-    unsigned announce_timeout : 1; /* the next segment has the user timeout option (RFC 5482) */
-    uint16_t path_mtu;             /* bytes of IP packet */
-    uint16_t peer_mss;             /* as offered */
-    uint16_t user_timeout_s;       /* 0: the stack's */
+    uint16_t sacked_count;     /* segments SACKed */
+    unsigned close_reason : 3; /* enum tcp_close_reason */
+    unsigned timeout_set : 1;  /* user_timeout_s is the application's, not what the peer asks for */
+    unsigned ended : 1;        /* closed() was called; freed when no list holds it */
+    unsigned syn_lost : 1;     /* a SYN or SYN-ACK was lost: the path asks for care (RFC 6298 section 5.7) */
+    unsigned keepalive : 2;    /* enum tcp_keepalive */
+    unsigned trouble : 2;      /* enum tcp_trouble, to be told */
+    unsigned dscp : 6;         /* of what is sent */
+    uint16_t path_mtu;         /* bytes of IP packet */
+    uint16_t peer_mss;         /* as offered */
+    uint16_t user_timeout_s;   /* 0: the stack's */
 };
 
 _Static_assert(sizeof(struct tcp_connection) <= 384, "the budget of an idle connection, tables aside");

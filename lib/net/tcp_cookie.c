@@ -85,7 +85,7 @@ bool tcp_cookie_check(struct net_stack *stack, const struct tcp_input *in, struc
 {
     uint32_t cookie = in->ack - 1, remote_initial = in->sequence - 1, bits = 0;
     bool timestamps = in->options.has_timestamp, good = false;
-    unsigned interface;
+    unsigned interface = in->packet->interface;
 
     if (stack->now > stack->cookies_until) {
         stack->cookies_until = 0;

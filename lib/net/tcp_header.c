@@ -134,7 +134,7 @@ static uint8_t ecn_flags(struct tcp_connection *c, const struct tcp_outgoing *ou
     return flags;
 }
 
-/* REQ RFC9293 SHLD-13: nothing sent is urgent [test: none yet] */
+/* REQ RFC9293 SHLD-13: nothing sent is urgent [test: net_script/nothing_is_urgent] */
 /* REQ RFC9293 MUST-45: the flow's address, all along [test: meson/net_sweep] */
 /* REQ RFC3168 5-1, 6.1.4: new data of connections that agreed [test: net_script/ecn_marks_new_data] */
 void tcp_transmit(struct tcp_connection *c, const struct tcp_outgoing *out)
@@ -145,9 +145,9 @@ void tcp_transmit(struct tcp_connection *c, const struct tcp_outgoing *out)
     const size_t header_length = sizeof(struct rte_tcp_hdr) + options_length(c, out);
     struct rte_tcp_hdr *tcp =
         (struct rte_tcp_hdr *)(headers_prepend(out->mbuf, network_length + header_length) + network_length);
-    const struct network network = {&c->flow, stack->interfaces[c->interface].config.offloads,
-                                    (uint16_t)(out->mbuf->pkt_len - network_length),
-                                    (c->flags & TCP_FLAG_ECN) && out->congestible ? ECN_CAPABLE : 0};
+    const struct network network = {
+        &c->flow, stack->interfaces[c->interface].config.offloads, (uint16_t)(out->mbuf->pkt_len - network_length),
+        (uint8_t)(c->dscp << 2 | ((c->flags & TCP_FLAG_ECN) && out->congestible ? ECN_CAPABLE : 0))};
 
     tcp->src_port = rte_cpu_to_be_16(c->flow.local_port);
     tcp->dst_port = rte_cpu_to_be_16(c->flow.remote_port);
@@ -177,7 +177,7 @@ void tcp_send_bare(struct net_stack *stack, const struct tcp_bare *bare)
     if (!mbuf)
         return;
     const struct network network = {bare->flow, stack->interfaces[bare->interface].config.offloads,
-                                    (uint16_t)header_length, 0};
+                                    (uint16_t)header_length, (uint8_t)(stack->config.dscp << 2)};
     struct rte_tcp_hdr *tcp =
         (struct rte_tcp_hdr *)(headers_prepend(mbuf, network_length + header_length) + network_length);
     tcp->src_port = rte_cpu_to_be_16(bare->flow->local_port);

@@ -74,7 +74,7 @@ void tcp_black_hole_check(struct tcp_connection *c)
         COUNT(c->stack, tcp_black_holes);
 }
 
-/* REQ RFC8201 4-1: the named size [test: none yet] */
+/* REQ RFC8201 4-1: the named size [test: net_script/path_mtu_of_ip6] */
 /* REQ RFC5927 5.2: once open no error ends a connection [test: net_script/icmp_is_soft] */
 /* REQ RFC8899 4.6: what is quoted must be in flight [test: net_script/icmp_forged] */
 static void connection_error(struct tcp_connection *c, const struct tcp_icmp *error)
@@ -88,6 +88,11 @@ static void connection_error(struct tcp_connection *c, const struct tcp_icmp *er
     COUNT(stack, icmp_errors_received);
     /* REQ RFC1191 3-2: the named size, or the next plateau [test: net_script/path_mtu_is_lowered] */
     if (error->kind == TCP_ICMP_TOO_BIG) {
+        /* REQ RFC8201 4-2: what no path of IPv6 may ask for [test: net_script/path_mtu_of_ip6] */
+        if (!net_address_is_ip4(&c->flow.remote) && error->mtu < TCP_PATH_MTU_MINIMUM6) {
+            COUNT(stack, drop_icmp_malformed);
+            return;
+        }
         if (c->state >= TCP_STATE_ESTABLISHED &&
             path_mtu_lower(c, error->mtu ? error->mtu : next_plateau(error->quoted_length)))
             COUNT(stack, icmp_path_mtu);
@@ -101,6 +106,7 @@ static void connection_error(struct tcp_connection *c, const struct tcp_icmp *er
     /* REQ RFC9293 MUST-56: soft errors end nothing; RFC 5927: once open no error does [test: net_script/icmp_is_soft]
      */
     COUNT(stack, icmp_soft_errors);
+    connection_trouble(c, TCP_TROUBLE_UNREACHABLE);
 }
 
 /* REQ RFC5927 4.1: the quoted sequence number must be in flight [test: net_script/icmp_forged] */

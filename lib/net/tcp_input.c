@@ -191,6 +191,7 @@ static void syn_sent_input(struct tcp_connection *c, struct tcp_input *in)
     c->timestamp_recent = in->options.timestamp;
     connection_negotiate(c, in->options.mss, in->options.has_scale, in->options.scale, in->options.has_timestamp,
                          in->options.sack_permitted);
+    tcp_timeout_received(c, in->options.user_timeout_s);
     const uint8_t ecn = in->flags & (RTE_TCP_ECE_FLAG | RTE_TCP_CWR_FLAG);
     if (has_ack) {
         /* REQ RFC3168 6.1.1-1: the answer has ECE alone [test: net_script/ecn_active] */
@@ -431,6 +432,8 @@ static void synchronized_input(struct tcp_connection *c, struct tcp_input *in)
     }
     c->received_at = c->stack->tick;
     timestamp_update(c, in);
+    if (in->options.user_timeout_s)
+        tcp_timeout_received(c, in->options.user_timeout_s);
     if (c->flags & TCP_FLAG_ECN)
         ecn_received(c, in);
     if (c->state == TCP_STATE_SYN_RECEIVED && !syn_received_ack(c, in))
@@ -493,6 +496,13 @@ uint32_t tcp_flow_find(const struct net_stack *stack, const struct net_flow *flo
     return 0;
 }
 
+/* IPv6 brings groups and the unspecified address as far as this, for neighbour discovery. */
+/* REQ RFC9293 MUST-57: no answer to a group [test: net_script/syn_to_a_group_of_ip6] */
+static bool is_between_hosts(const struct net_packet *packet)
+{
+    return packet->flow.local.bytes[0] != 0xff && !net_address_is_any(&packet->flow.remote);
+}
+
 void tcp_input(struct net_stack *stack, struct net_packet *packet)
 {
     uint32_t reference = tcp_flow_find(stack, &packet->flow, packet->hash), index = flow_reference_index(reference);
@@ -508,6 +518,10 @@ void tcp_input(struct net_stack *stack, struct net_packet *packet)
     }
     if (packet->plain && !net_addresses_acceptable(stack, packet))
         return;
+    if (reference == 0 && !is_between_hosts(packet)) {
+        DROP(stack, packet->mbuf, drop_ip6_not_for_us);
+        return;
+    }
     input_fill(packet, &in);
     if (reference == 0) {
         tcp_input_options(stack, &in);

@@ -29,6 +29,8 @@ enum {
     TCP_RTO_MAX_US = 60 * 1000 * 1000,
     TCP_MAX_ACK_DELAY_US = 200 * 1000, /* worst delayed ACK of a peer (RFC 8985 section 7.2) */
     TCP_QUICK_ACKS = 8,
+    TCP_R1 = 3, /* retransmissions of a segment before the neighbour is doubted (RFC 9293 section 3.8.3) */
+    TCP_USER_TIMEOUT_LOW = 100, /* seconds: no peer brings the user timeout below (RFC 5482 section 3.1) */
     TCP_PATH_MTU_MINIMUM4 =
         552, /* no lower, whatever an ICMP message says: small segments are an attack of their own */
     TCP_PATH_MTU_MINIMUM6 = 1280,
@@ -39,6 +41,7 @@ enum {
 };
 
 /* Three days: the furthest a 32-bit tick can be told from the past, well below the 24 days of RFC 7323 section 5.5. */
+#define TCP_KEEPALIVE_IDLE_US (UINT64_C(7200) * 1000 * 1000) /* RFC 9293 MUST-28 */
 #define TCP_LONG_IDLE_US (UINT64_C(3) * 86400 * 1000 * 1000)
 
 _Static_assert(TCP_HEADERS_MAX <= RTE_PKTMBUF_HEADROOM, "headers are written in front of the payload");
@@ -142,6 +145,8 @@ void connection_end(struct tcp_connection *c, enum tcp_close_reason reason);
 void connection_finish(struct tcp_connection *c);
 void connection_free(struct tcp_connection *c);
 void connection_release_buffers(struct tcp_connection *c);
+/* To be told by the `troubled` callback, if there is one. */
+void connection_trouble(struct tcp_connection *c, enum tcp_trouble trouble);
 uint32_t tcp_initial_sequence(const struct net_stack *stack, const struct net_flow *flow);
 uint32_t tcp_timestamp_offset(const struct net_stack *stack, const struct net_flow *flow);
 uint32_t tcp_local_mss(const struct net_stack *stack, const struct net_flow *flow, unsigned interface);
@@ -292,6 +297,12 @@ void tcp_black_hole_check(struct tcp_connection *c);
 
 /* tcp_timer.c */
 uint32_t tcp_rto(const struct tcp_connection *c);
+/* RFC 5482: what SYNs advertise, 0 where the option is not enabled; and what the peer advertised. */
+uint16_t tcp_advertised_timeout(const struct net_stack *stack);
+void tcp_timeout_received(struct tcp_connection *c, uint16_t seconds);
+void tcp_keepalive_restart(struct tcp_connection *c);
+/* An ACK that belongs to no data; `sequence` and further options are the caller's. */
+void tcp_send_special(struct tcp_connection *c, uint32_t sequence, const uint8_t *options, size_t length);
 void tcp_timer_arm(struct tcp_connection *c);
 void tcp_set_retransmit(struct tcp_connection *c); /* choose and set the retransmission deadline */
 void tcp_timer_handler(void *arg, struct timer *timer, uint64_t now);

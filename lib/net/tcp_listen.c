@@ -91,6 +91,7 @@ static void syn_ack_send(struct net_stack *stack, const struct tcp_half_open *ha
         .has_timestamp = half->flags & HALF_OPEN_TIMESTAMPS,
         .timestamp = timestamp,
         .timestamp_echo = half->timestamp_recent,
+        .user_timeout_s = tcp_advertised_timeout(stack),
     };
     struct tcp_bare bare = {
         .flow = &half->flow,
@@ -149,6 +150,7 @@ static void half_open_fill(struct net_stack *stack, struct tcp_half_open *half, 
     half->mss = options->mss;
     half->listener = (uint16_t)(listener - stack->listeners);
     half->scale = options->scale;
+    half->user_timeout_s = options->user_timeout_s;
     half->flags =
         (uint8_t)((options->has_scale ? HALF_OPEN_SCALED : 0) | (options->sack_permitted ? HALF_OPEN_SACK : 0) |
                   (options->has_timestamp ? HALF_OPEN_TIMESTAMPS : 0));
@@ -164,7 +166,7 @@ static void syn_received(struct net_stack *stack, struct tcp_input *in, const st
                          uint32_t floor)
 {
     struct tcp_half_open scratch, *half = &scratch;
-    unsigned interface;
+    unsigned interface = in->packet->interface;
     int neighbour = neighbour_toward(stack, &in->packet->flow.remote, &interface);
     bool cookie = tcp_cookie_wanted(stack);
 
@@ -223,7 +225,6 @@ struct tcp_connection *tcp_accept(struct net_stack *stack, const struct tcp_half
     if (!c)
         return NULL;
     COUNT(stack, tcp_passive_opens);
-    c->flags |= TCP_FLAG_PASSIVE;
     c->user = stack->listeners[half->listener].arg;
     c->receive_next = c->ack_sent = half->remote_initial + 1;
     c->send_unacked = c->send_next = half->local_initial + 1;
@@ -234,6 +235,7 @@ struct tcp_connection *tcp_accept(struct net_stack *stack, const struct tcp_half
         c->flags |= TCP_FLAG_ECN;
     if (!(half->flags & HALF_OPEN_RESENT))
         tcp_rtt_sample(c, stack_time(stack) - half->sent_at);
+    tcp_timeout_received(c, half->user_timeout_s);
     c->state = TCP_STATE_ESTABLISHED;
     c->syn_lost = syn_ack_was_lost(stack, c, half, in);
     connection_establish(c);

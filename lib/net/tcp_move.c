@@ -88,7 +88,7 @@ static void moved_reset(struct net_stack *stack, const struct tcp_connection *c)
                             .sequence = c->send_next,
                             .ack = c->receive_next,
                             .flags = RTE_TCP_RST_FLAG | RTE_TCP_ACK_FLAG};
-    unsigned interface;
+    unsigned interface = c->interface;
     const int neighbour = neighbour_toward(stack, &c->flow.remote, &interface);
 
     if (neighbour == NET_NONE)
@@ -156,7 +156,7 @@ struct tcp_connection *tcp_move_here(struct net_stack *stack, const struct tcp_m
 {
     const struct tcp_connection *from = &moved->connection;
     const uint32_t hash = hash_flow(stack->config.seed, &from->flow);
-    unsigned interface;
+    unsigned interface = from->interface;
 
     stack_set_now(stack, now);
     predecessor_remove(stack, &from->flow, hash);

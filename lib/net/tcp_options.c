@@ -10,7 +10,8 @@ enum {
     OPTION_SCALE = 3,
     OPTION_SACK_PERMITTED = 4,
     OPTION_SACK = 5,
-    OPTION_TIMESTAMP = 8
+    OPTION_TIMESTAMP = 8,
+    OPTION_USER_TIMEOUT = 28,
 };
 
 static uint32_t read32(const uint8_t *bytes)
@@ -35,6 +36,21 @@ static void parse_sack(const uint8_t *bytes, size_t length, struct tcp_options *
         options->sack[i].end = read32(bytes + 6 + 8 * i);
     }
     options->sack_count = (uint8_t)blocks;
+}
+
+/* RFC 5482 section 3: a bit that says minutes, and the number. */
+static uint16_t user_timeout(const uint8_t *bytes)
+{
+    const uint32_t value = (uint32_t)(bytes[0] & 0x7f) << 8 | bytes[1], seconds = bytes[0] & 0x80 ? value * 60 : value;
+
+    return (uint16_t)(seconds < UINT16_MAX ? seconds : UINT16_MAX);
+}
+
+void tcp_options_write_timeout(uint8_t *bytes, uint16_t seconds)
+{
+    const uint32_t value = seconds < 1u << 15 ? seconds : 1u << 15 | seconds / 60u;
+
+    write32(bytes, (uint32_t)OPTION_USER_TIMEOUT << 24 | (uint32_t)TCP_TIMEOUT_BYTES << 16 | value);
 }
 
 /* REQ RFC9293 MUST-4: with end of list and no-operation below [test: net_options/all_of_a_syn_round_trip] */
@@ -75,6 +91,11 @@ static bool parse_one(const uint8_t *bytes, size_t length, bool syn, struct tcp_
         options->timestamp = read32(bytes + 2);
         options->timestamp_echo = read32(bytes + 6);
         return true;
+    case OPTION_USER_TIMEOUT:
+        if (length != 4)
+            return false;
+        options->user_timeout_s = user_timeout(bytes + 2);
+        return true;
     default:
         /* REQ RFC9293 MUST-6: an unknown option is skipped by its length [test: net_options/unknown_skipped] */
         return true;
@@ -82,7 +103,6 @@ static bool parse_one(const uint8_t *bytes, size_t length, bool syn, struct tcp_
 }
 
 /* REQ RFC9293 MUST-64: read byte by byte [test: net_options/unknown_skipped] */
-/* REQ RFC5482 3.2: not known, so skipped [test: net_options/unknown_skipped] */
 bool tcp_options_parse(const uint8_t *bytes, size_t length, bool syn, struct tcp_options *options)
 {
     memset(options, 0, offsetof(struct tcp_options, sack));
@@ -113,7 +133,7 @@ size_t tcp_options_write_sack(uint8_t *bytes, const struct tcp_sack_block *block
 }
 
 /* REQ RFC9293 MUST-68, MUST-69: lengths, and whole words [test: net_options/all_of_a_syn_round_trip] */
-/* REQ RFC9293 MUST-65: nothing else writes MSS [test: none yet] */
+/* REQ RFC9293 MUST-65: nothing else writes MSS [test: net_script/syn_options_stay_in_the_syn] */
 size_t tcp_options_write_syn(uint8_t *bytes, const struct tcp_options *options)
 {
     size_t length = 0;
@@ -129,6 +149,10 @@ size_t tcp_options_write_syn(uint8_t *bytes, const struct tcp_options *options)
     if (options->has_timestamp) {
         tcp_options_write_timestamp(bytes + length, options->timestamp, options->timestamp_echo);
         length += TCP_TIMESTAMP_BYTES;
+    }
+    if (options->user_timeout_s) {
+        tcp_options_write_timeout(bytes + length, options->user_timeout_s);
+        length += TCP_TIMEOUT_BYTES;
     }
     if (options->has_scale) {
         write32(bytes + length, (uint32_t)OPTION_NOP << 24 | OPTION_SCALE << 16 | 3 << 8 | options->scale);

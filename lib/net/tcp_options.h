@@ -13,7 +13,8 @@ enum {
     TCP_OPTIONS_MAX = 40,
     TCP_SACK_BLOCKS = 4,
     TCP_TIMESTAMP_BYTES = 12, /* with its two leading NOPs */
-    TCP_SCALE_MAX = 14,       /* RFC 7323 section 2.3 */
+    TCP_TIMEOUT_BYTES = 4,
+    TCP_SCALE_MAX = 14, /* RFC 7323 section 2.3 */
 };
 
 struct tcp_sack_block {
@@ -25,6 +26,7 @@ struct tcp_options {
     uint32_t timestamp;      /* TSval */
     uint32_t timestamp_echo; /* TSecr */
     uint16_t mss;            /* 0: absent */
+    uint16_t user_timeout_s; /* 0: absent; 65,535: that or more */
     uint8_t scale;
     uint8_t sack_count;
     bool has_timestamp;
@@ -51,6 +53,9 @@ static inline void tcp_options_write_timestamp(uint8_t *bytes, uint32_t timestam
     memcpy(bytes, start, 4);
     memcpy(bytes + 4, words, 8);
 }
+
+/* The user timeout option (RFC 5482): TCP_TIMEOUT_BYTES. */
+void tcp_options_write_timeout(uint8_t *bytes, uint16_t seconds);
 
 /* NOP NOP SACK with `count` blocks: 4 + 8 * count bytes. */
 size_t tcp_options_write_sack(uint8_t *bytes, const struct tcp_sack_block *blocks, unsigned count);

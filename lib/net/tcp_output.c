@@ -66,7 +66,7 @@ void tcp_send_reset(struct tcp_connection *c)
 void tcp_reset_segment(struct net_stack *stack, const struct tcp_input *in)
 {
     struct tcp_bare bare = {.flow = &in->packet->flow, .flags = RTE_TCP_RST_FLAG};
-    unsigned interface;
+    unsigned interface = in->packet->interface;
     int neighbour;
 
     if (in->flags & RTE_TCP_RST_FLAG)
@@ -113,6 +113,7 @@ void tcp_send_syn(struct tcp_connection *c)
         .has_timestamp = !answer || (c->flags & TCP_FLAG_TIMESTAMPS),
         .timestamp = tcp_timestamp(stack, c->timestamp_offset),
         .timestamp_echo = answer ? c->timestamp_recent : 0,
+        .user_timeout_s = tcp_advertised_timeout(stack),
     };
     struct tcp_bare bare = {
         .flow = &c->flow,

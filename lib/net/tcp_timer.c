@@ -46,6 +46,7 @@ void tcp_timer_arm(struct tcp_connection *c)
 
 /* RFC 6298 with Linux's reading of the lower bound: it holds for the variance term, so that a long path keeps a margin.
  */
+/* REQ RFC9293 MUST-23: three minutes of SYNs [test: net_script/connect_is_given_up_late] */
 /* REQ RFC6298 2.1-1: one second [test: net_script/active_open_syn_is_repeated_then_given_up] */
 /* REQ RFC6298 2.5: 60 seconds at most [test: none yet] */
 /* REQ RFC6298 5.7: three seconds until there is a sample [test: net_script/lost_syn_shrinks_the_window] */
@@ -114,9 +115,45 @@ static void back_off(struct tcp_connection *c)
     tcp_set_retransmit(c);
 }
 
+/* ---- The user timeout. */
+
+/* REQ RFC5482 3.2: neither sent nor heard unless enabled [test: net_script/user_timeout_option_is_off] */
+uint16_t tcp_advertised_timeout(const struct net_stack *stack)
+{
+    const uint64_t seconds = stack->config.user_timeout_us / 1000000;
+
+    if (!stack->config.user_timeout_option)
+        return 0;
+    return (uint16_t)(seconds == 0 ? 1 : seconds < UINT16_MAX ? seconds : UINT16_MAX);
+}
+
+/* REQ RFC5482 3.1: up to the limit, never below 100 s [test: net_script/user_timeout_option] */
+void tcp_timeout_received(struct tcp_connection *c, uint16_t seconds)
+{
+    const uint16_t own = tcp_advertised_timeout(c->stack);
+    const uint64_t limit = c->stack->config.user_timeout_limit_us / 1000000;
+
+    if (own == 0 || seconds == 0 || c->timeout_set)
+        return;
+    seconds = seconds > own ? seconds : own;
+    seconds = seconds > TCP_USER_TIMEOUT_LOW ? seconds : TCP_USER_TIMEOUT_LOW;
+    c->user_timeout_s = (uint16_t)(seconds < limit ? seconds : limit);
+}
+
 static bool user_timeout_over(const struct tcp_connection *c)
 {
-    return c->stack->tick - c->progress_at > c->stack->config.user_timeout_us >> TIMER_TICK_SHIFT;
+    const uint64_t us = c->user_timeout_s ? c->user_timeout_s * UINT64_C(1000000) : c->stack->config.user_timeout_us;
+
+    return c->stack->tick - c->progress_at > us >> TIMER_TICK_SHIFT;
+}
+
+/* REQ RFC9293 MUST-20, SHLD-10: three retransmissions [test: net_script/neighbour_is_doubted, net_script/user_timeout] */
+static void silence_check(struct tcp_connection *c)
+{
+    if (c->backoff != TCP_R1)
+        return;
+    neighbour_doubt(c->stack, c->neighbour);
+    connection_trouble(c, TCP_TROUBLE_SILENCE);
 }
 
 /* REQ RFC9293 SHLD-11: 180 s of no progress [test: net_script/user_timeout, net_defaults/times_of_the_standards] */
@@ -171,6 +208,7 @@ static void retransmission_timeout(struct tcp_connection *c)
     c->flags |= TCP_FLAG_CWND_LIMITED;
     tcp_mark_all_lost(c);
     back_off(c);
+    silence_check(c);
     tcp_black_hole_check(c);
     tcp_touch_inline(c);
 }
@@ -243,6 +281,7 @@ static void syn_timeout(struct tcp_connection *c)
     if (c->undo_timestamp == 0)
         c->undo_timestamp = tcp_timestamp(c->stack, c->timestamp_offset) | 1;
     COUNT(c->stack, tcp_retransmits);
+    silence_check(c);
     tcp_send_syn(c);
     c->retransmit_at = stack_deadline(c->stack, tcp_rto(c));
 }
@@ -281,27 +320,54 @@ static void retransmit_due(struct tcp_connection *c)
     }
 }
 
+void tcp_send_special(struct tcp_connection *c, uint32_t sequence, const uint8_t *options, size_t length)
+{
+    uint8_t bytes[TCP_OPTIONS_MAX];
+    struct tcp_bare bare = {.flow = &c->flow,
+                            .neighbour = c->neighbour,
+                            .sequence = sequence,
+                            .ack = c->receive_next,
+                            .window = tcp_receive_window(c),
+                            .interface = c->interface,
+                            .flags = RTE_TCP_ACK_FLAG,
+                            .options = bytes};
+
+    if (c->flags & TCP_FLAG_TIMESTAMPS) {
+        tcp_options_write_timestamp(bytes, tcp_timestamp(c->stack, c->timestamp_offset), c->timestamp_recent);
+        bare.options_length = TCP_TIMESTAMP_BYTES;
+    }
+    if (length)
+        memcpy(bytes + bare.options_length, options, length);
+    bare.options_length += length;
+    tcp_send_bare(c->stack, &bare);
+}
+
+/* ---- Keepalive. */
+
+/* 0: none. */
+static uint64_t keepalive_idle(const struct tcp_connection *c)
+{
+    const uint64_t configured = c->stack->config.keepalive_idle_us;
+
+    if (c->keepalive == TCP_KEEPALIVE_OFF)
+        return 0;
+    return configured || c->keepalive == TCP_KEEPALIVE_DEFAULT ? configured : TCP_KEEPALIVE_IDLE_US;
+}
+
+void tcp_keepalive_restart(struct tcp_connection *c)
+{
+    const uint64_t idle = keepalive_idle(c);
+
+    c->keep_at = stack_deadline(c->stack, idle ? idle : TCP_LONG_IDLE_US);
+}
+
 /* RFC 9293 section 3.8.4: a segment below the window makes the peer answer with where it stands. */
 /* REQ RFC9293 SHLD-12: no data [test: net_script/keepalive] */
 static void keepalive_probe(struct tcp_connection *c)
 {
-    struct tcp_bare bare = {.flow = &c->flow,
-                            .neighbour = c->neighbour,
-                            .sequence = c->send_next - 1,
-                            .ack = c->receive_next,
-                            .window = tcp_receive_window(c),
-                            .interface = c->interface,
-                            .flags = RTE_TCP_ACK_FLAG};
-    uint8_t options[TCP_TIMESTAMP_BYTES];
-
-    if (c->flags & TCP_FLAG_TIMESTAMPS) {
-        tcp_options_write_timestamp(options, tcp_timestamp(c->stack, c->timestamp_offset), c->timestamp_recent);
-        bare.options = options;
-        bare.options_length = sizeof options;
-    }
     COUNT(c->stack, tcp_keepalive_probes);
     c->probes++;
-    tcp_send_bare(c->stack, &bare);
+    tcp_send_special(c, c->send_next - 1, NULL, 0);
 }
 
 /* REQ RFC9293 MAY-5, MUST-26, MUST-27, MUST-29: idle, and several probes [test: net_script/keepalive] */
@@ -320,7 +386,8 @@ static void keep_due(struct tcp_connection *c)
         return;
     }
     uint64_t quiet = (uint64_t)(c->stack->tick - c->received_at) << TIMER_TICK_SHIFT;
-    uint64_t patience = config->keepalive_idle_us ? config->keepalive_idle_us : TCP_LONG_IDLE_US;
+    const uint64_t idle = keepalive_idle(c);
+    uint64_t patience = idle ? idle : TCP_LONG_IDLE_US;
     if (quiet < patience || quiet < config->keepalive_interval_us)
         c->probes = 0; /* heard of since the last probe */
     if (quiet < patience) {
@@ -329,7 +396,7 @@ static void keep_due(struct tcp_connection *c)
     }
     if (quiet >= TCP_LONG_IDLE_US - NET_HOUSEKEEPING_US)
         c->flags |= TCP_FLAG_TIMESTAMP_OLD;
-    if (!config->keepalive_idle_us) {
+    if (!idle) {
         c->keep_at = stack_deadline(c->stack, TCP_LONG_IDLE_US);
         return;
     }

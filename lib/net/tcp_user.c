@@ -57,16 +57,37 @@ static struct tcp_connection *connect_failed(struct net_stack *stack)
     return NULL;
 }
 
-/* REQ RFC9293 MUST-43: any address, or one [test: none yet] */
+/* REQ RFC9293 MUST-46: one host's, and not ours [test: net_script/connect_to_bad_addresses] */
+static bool is_connectable(const struct net_stack *stack, const struct net_address *local,
+                           const struct net_address *remote, uint16_t port)
+{
+    if (port == 0 || !address_is_unicast(stack, remote) || route_is_local(stack, remote))
+        return false;
+    return net_address_is_any(local) ||
+           (net_address_is_ip4(local) == net_address_is_ip4(remote) && route_is_local(stack, local));
+}
+
+/* The link of a link-local address: that of the local one, or the first. */
+static unsigned interface_of(const struct net_stack *stack, const struct net_address *local)
+{
+    for (unsigned i = 0; i < stack->config.interface_count; i++)
+        if (interface_has_address(stack, i, local))
+            return i;
+    return 0;
+}
+
+/* REQ RFC9293 MUST-43: any address, or one of ours [test: net_script/connect_from_an_address] */
 /* REQ RFC9293 MUST-44: the route's [test: net_script/active_open] */
 struct tcp_connection *tcp_connect(struct net_stack *stack, const struct net_address *local, uint16_t local_port,
                                    const struct net_address *remote, uint16_t remote_port, void *user)
 {
     struct net_flow flow = {.remote = *remote, .local = *local, .remote_port = remote_port, .local_port = local_port};
-    unsigned interface;
+    unsigned interface = interface_of(stack, local);
     uint32_t hash;
-    int neighbour = neighbour_toward(stack, remote, &interface);
 
+    if (!is_connectable(stack, local, remote, remote_port))
+        return connect_failed(stack);
+    int neighbour = neighbour_toward(stack, remote, &interface);
     if (neighbour == NET_NONE)
         return connect_failed(stack);
     if (net_address_is_any(local)) {
@@ -306,6 +327,38 @@ size_t tcp_send(struct tcp_connection *c, const void *data, size_t length)
         sent += here;
     }
     return sent;
+}
+
+/* ---- Settings. */
+
+/* REQ RFC9293 MUST-21: this one's instead of the stack's [test: net_script/user_timeout_of_a_connection] */
+/* REQ RFC5482 2: at once, in an ACK of its own [test: net_script/user_timeout_option] */
+void tcp_set_user_timeout(struct tcp_connection *c, uint16_t seconds)
+{
+    uint8_t option[TCP_TIMEOUT_BYTES];
+
+    c->user_timeout_s = seconds;
+    c->timeout_set = 1;
+    if (!c->stack->config.user_timeout_option || c->state < TCP_STATE_ESTABLISHED || c->state == TCP_STATE_TIME_WAIT)
+        return;
+    tcp_options_write_timeout(option, seconds);
+    tcp_send_special(c, c->send_next, option, sizeof option);
+}
+
+/* REQ RFC9293 MUST-24: on and off [test: net_script/keepalive_of_a_connection] */
+void tcp_set_keepalive(struct tcp_connection *c, enum tcp_keepalive keepalive)
+{
+    c->keepalive = keepalive & 3u;
+    if (c->state >= TCP_STATE_ESTABLISHED && !(c->flags & TCP_FLAG_DETACHED)) {
+        tcp_keepalive_restart(c);
+        tcp_timer_arm(c);
+    }
+}
+
+/* REQ RFC9293 MUST-48, SHLD-21, SHLD-22, SHLD-23: as set, at any time [test: net_script/hop_limit_and_dscp] */
+void tcp_set_dscp(struct tcp_connection *c, uint8_t dscp)
+{
+    c->dscp = dscp & 63u;
 }
 
 /* ---- Identity, looking in. */

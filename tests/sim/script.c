@@ -268,6 +268,8 @@ void script_ip4(struct script *s, const uint8_t source[4], const uint8_t destina
     memcpy(&ip->dst_addr, destination, 4);
     ip->hdr_checksum = rte_ipv4_cksum(ip);
     memcpy(ip + 1, payload, length);
+    if (s->to_mac)
+        memcpy(frame, s->to_mac, 6);
     script_frame(s, frame, 34 + length < 60 ? 60 : 34 + length);
     script_turn(s);
 }
@@ -289,6 +291,8 @@ void script_ip6(struct script *s, const uint8_t source[16], const uint8_t destin
         frame[0] = frame[1] = 0x33;
         memcpy(frame + 2, destination + 12, 4);
     }
+    if (s->to_mac)
+        memcpy(frame, s->to_mac, 6);
     memcpy(ip + 1, payload, length);
     script_frame(s, frame, 54 + length);
     script_turn(s);
@@ -362,6 +366,14 @@ static void peer_closed(void *arg, struct tcp_connection *connection)
     ((struct script *)arg)->peer_closed = true;
 }
 
+void script_troubled(void *arg, struct tcp_connection *connection, enum tcp_trouble trouble)
+{
+    struct script *s = arg;
+
+    s->trouble = trouble;
+    s->trouble_calls++;
+}
+
 static void closed(void *arg, struct tcp_connection *connection, enum tcp_close_reason reason)
 {
     struct script *s = arg;
@@ -415,7 +427,7 @@ void script_open(struct script *s, const char *name)
     s->config.arg = s;
     s->config.flow_owner = flow_owner;
     s->config.redirect = redirect;
-    s->config.callbacks = (struct tcp_callbacks){accepted, connected, readable, writable, peer_closed, closed};
+    s->config.callbacks = (struct tcp_callbacks){accepted, connected, readable, writable, peer_closed, closed, NULL};
 }
 
 void script_peer_options(struct script *s, bool sack, bool timestamps)

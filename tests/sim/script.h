@@ -79,7 +79,10 @@ struct script {
     bool accepted, connected, peer_closed, closed;
     unsigned readable_calls, writable_calls;
     enum tcp_close_reason reason;
-    bool consume; /* read at once */
+    enum tcp_trouble trouble;
+    unsigned trouble_calls;
+    const uint8_t *to_mac; /* of frames made by script_ip4() and script_ip6(); NULL: ours, or the group's */
+    bool consume;          /* read at once */
     uint32_t consumed;
     uint8_t last_byte;
     unsigned failures;
@@ -123,6 +126,8 @@ void script_ip6(struct script *s, const uint8_t source[16], const uint8_t destin
 void script_icmp6(struct script *s, const uint8_t source[16], const uint8_t destination[16], uint8_t hop_limit,
                   uint8_t *icmp, uint32_t length);
 void script_use_ip6(struct script *s); /* before script_listen(): the stack is 2001:db8:18::1/64 too */
+/* For config.callbacks.troubled. */
+void script_troubled(void *arg, struct tcp_connection *connection, enum tcp_trouble trouble);
 extern const uint8_t script_our_ip[4], script_peer_ip[4], script_our_ip6[16], script_peer_ip6[16];
 /* The next frame out that is no TCP over IPv4, or NULL. */
 const struct script_raw *script_next_frame(struct script *s);

@@ -1,0 +1,191 @@
+/*
+ * The stack's own addresses: which there are, whether somebody else has them too, how others learn of them. Private to
+ * lib/net (stack.h); the stack's thread.
+ *
+ * Every worker goes through the same states at the same times, since each sees ARP and neighbour discovery; worker 0
+ * alone sends. With config.address_probes an address is first asked for (RFC 5227, RFC 4862 section 5.4): until then it
+ * is tentative, and if anybody answers it stays unused. Without, it is used at once, and a conflict is counted.
+ */
+#include "lib/net/stack.h"
+
+#include <rte_byteorder.h>
+
+enum { PROBE_INTERVAL_US = 1000 * 1000 };
+
+/* REQ RFC4862 5.3: from the hardware address, RFC 4291 appendix A [test: net_script/link_local_address] */
+static struct net_prefix link_local_address(const uint8_t mac[6])
+{
+    struct net_address address = {.bytes = {0xfe, 0x80, [8] = mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe}};
+
+    memcpy(address.bytes + 13, mac + 3, 3);
+    return (struct net_prefix){address, 64};
+}
+
+static bool is_link_local(const struct net_address *address)
+{
+    return address->bytes[0] == 0xfe && (address->bytes[1] & 0xc0) == 0x80;
+}
+
+/* An interface that speaks IPv6 has a link-local address: the configured one, or one made from its hardware address. */
+static void link_local_add(struct net_interface_config *interface)
+{
+    bool ip6 = false;
+
+    for (unsigned a = 0; a < interface->address_count; a++) {
+        const struct net_address *address = &interface->addresses[a].address;
+        if (is_link_local(address))
+            return;
+        ip6 = ip6 || !net_address_is_ip4(address);
+    }
+    if (ip6)
+        interface->addresses[interface->address_count++] = link_local_address(interface->mac);
+}
+
+void own_addresses_begin(struct net_stack *stack)
+{
+    for (unsigned i = 0; i < stack->config.interface_count; i++) {
+        struct net_interface *interface = &stack->interfaces[i];
+        link_local_add(&interface->config);
+        interface->probes_left = stack->config.address_probes;
+        interface->probe_at = stack->tick;
+        if (interface->probes_left)
+            interface->tentative = (uint16_t)((1u << interface->config.address_count) - 1);
+        else
+            interface->announce = stack->config.worker == 0;
+    }
+    if (stack->config.address_probes)
+        stack_need_housekeeping(stack);
+}
+
+static void announce(struct net_stack *stack, unsigned index)
+{
+    struct net_interface *interface = &stack->interfaces[index];
+
+    interface->announce = false;
+    for (unsigned a = 0; a < interface->config.address_count; a++) {
+        const struct net_address *address = &interface->config.addresses[a].address;
+        if (interface->duplicate & 1u << a)
+            continue;
+        if (net_address_is_ip4(address))
+            arp_announce(stack, index, address);
+        else
+            ndp_announce(stack, index, address);
+    }
+}
+
+static void probe(struct net_stack *stack, unsigned index)
+{
+    const struct net_interface *interface = &stack->interfaces[index];
+
+    for (unsigned a = 0; a < interface->config.address_count; a++) {
+        const struct net_address *address = &interface->config.addresses[a].address;
+        if (!(interface->tentative & 1u << a))
+            continue;
+        if (net_address_is_ip4(address))
+            arp_probe(stack, index, address);
+        else
+            ndp_probe(stack, index, address);
+    }
+}
+
+void own_addresses_announce(struct net_stack *stack)
+{
+    for (unsigned i = 0; i < stack->config.interface_count; i++)
+        if (stack->interfaces[i].announce)
+            announce(stack, i);
+}
+
+/* REQ RFC826 RFC5227-2.1: as often as configured, not by default [test: net_script/addresses_are_probed] */
+/* REQ RFC4862 5.4: as often as configured, not by default [test: net_script/addresses_are_probed] */
+static void probing(struct net_stack *stack, unsigned index)
+{
+    struct net_interface *interface = &stack->interfaces[index];
+
+    if ((int32_t)(stack->tick - interface->probe_at) < 0)
+        return;
+    if (interface->probes_left == 0) {
+        interface->tentative = 0;
+        interface->announce = stack->config.worker == 0;
+        return;
+    }
+    interface->probes_left--;
+    interface->probe_at = stack_deadline(stack, PROBE_INTERVAL_US);
+    if (stack->config.worker == 0)
+        probe(stack, index);
+}
+
+bool own_addresses_housekeeping(struct net_stack *stack)
+{
+    bool more = false;
+
+    for (unsigned i = 0; i < stack->config.interface_count; i++) {
+        if (stack->interfaces[i].tentative)
+            probing(stack, i);
+        more = more || stack->interfaces[i].tentative;
+    }
+    return more;
+}
+
+/* REQ RFC4862 5.4.3, 5.4.4: it stays unused [test: net_script/duplicate_address_is_not_used] */
+bool own_address_claimed(struct net_stack *stack, unsigned index, const struct net_address *address)
+{
+    struct net_interface *interface = &stack->interfaces[index];
+
+    for (unsigned a = 0; a < interface->config.address_count; a++) {
+        if (!net_address_equal(&interface->config.addresses[a].address, address))
+            continue;
+        if (interface->tentative & 1u << a) {
+            interface->tentative &= (uint16_t) ~(1u << a);
+            interface->duplicate |= (uint16_t)(1u << a);
+            COUNT(stack, address_duplicates);
+        } else {
+            COUNT(stack, address_conflicts);
+        }
+        return true;
+    }
+    return false;
+}
+
+bool interface_has_address(const struct net_stack *stack, unsigned index, const struct net_address *address)
+{
+    const struct net_interface *interface = &stack->interfaces[index];
+
+    for (unsigned a = 0; a < interface->config.address_count; a++)
+        if (net_address_equal(&interface->config.addresses[a].address, address))
+            return !((interface->tentative | interface->duplicate) & 1u << a);
+    return false;
+}
+
+bool route_is_local(const struct net_stack *stack, const struct net_address *address)
+{
+    for (unsigned i = 0; i < stack->config.interface_count; i++)
+        if (interface_has_address(stack, i, address))
+            return true;
+    return false;
+}
+
+/* 0.0.0.0/8, 127/8, groups and what is reserved (RFC 1122 section 3.2.1.3). */
+static bool is_host_address4(const struct net_stack *stack, const struct net_address *address)
+{
+    const uint8_t first = address->bytes[12];
+
+    if (first == 0 || first == 127 || first >= 224)
+        return false;
+    for (unsigned i = 0; i < stack->route_count; i++) { /* the broadcast address of a network that is ours */
+        const struct net_route *route = &stack->routes[i];
+        const uint32_t host = route->prefix.length < 31 ? UINT32_MAX >> route->prefix.length : 0;
+        if (host && net_address_is_any(&route->gateway) && net_prefix_contains(&route->prefix, address) &&
+            (rte_be_to_cpu_32(address->words[3]) & host) == host)
+            return false;
+    }
+    return true;
+}
+
+bool address_is_unicast(const struct net_stack *stack, const struct net_address *address)
+{
+    static const struct net_address loopback = {.bytes = {[15] = 1}};
+
+    if (net_address_is_ip4(address))
+        return is_host_address4(stack, address);
+    return address->bytes[0] != 0xff && !net_address_is_any(address) && !net_address_equal(address, &loopback);
+}
