@@ -2,6 +2,7 @@
 #include "dataplane/dataplane.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -195,4 +196,5 @@ void dataplane_stop(struct dataplane *dataplane)
     }
     pool_destroy(dataplane->pool);
     rte_eal_cleanup();
+    rmdir(rte_eal_get_runtime_dir()); /* which DPDK makes, and leaves */
 }

@@ -22,8 +22,10 @@ struct device;
 struct channel; /* one TCP connection */
 
 struct backend_config {
-    struct sockaddr_storage target; /* address and port */
+    struct sockaddr_storage target; /* the port in it is the first of `ports` */
     socklen_t target_length;
+    const uint16_t *ports; /* of the target; when each source has had its turn, the next port has */
+    uint32_t port_count;
     const struct sockaddr_storage *sources; /* local addresses to connect from in turn, or none */
     uint32_t source_count;
     size_t largest_packet; /* bytes: receive buffers hold at least two of them */
@@ -35,6 +37,12 @@ struct backend_config {
     struct net_address gateway; /* NET_ADDRESS_ANY: everything is on the link */
     uint32_t connections;       /* open at the same time, at most */
 };
+
+/* The target's port for a backend's connection of this number, where connections come from `sources` addresses. */
+static inline uint16_t backend_port(const struct backend_config *config, uint32_t sources, uint32_t number)
+{
+    return config->ports[number / sources % config->port_count];
+}
 
 /* Called from within poll() (`closed` also from connect). `user` is what connect() was given. */
 struct backend_handler {
@@ -59,6 +67,9 @@ struct backend_ops {
     uint8_t *(*reserve)(struct channel *channel, size_t n);
     /* Takes over what was written, up to `end`. */
     void (*commit)(struct channel *channel, const uint8_t *end);
+
+    /* Reads no more: what comes stays with TCP, whose window closes. */
+    void (*pause)(struct channel *channel);
 
     /* Sends what was committed, waits for events up to `timeout_ns` unless it polls without pause, handles them. */
     void (*poll)(struct backend *backend, uint64_t timeout_ns);

@@ -27,6 +27,7 @@ struct channel {
     uint8_t *spill; /* waits to be sent, before anything newer */
     size_t spill_head, spill_tail, spill_capacity;
     bool spilling; /* `place` is in the spill */
+    bool paused;
 };
 
 struct backend {
@@ -36,8 +37,7 @@ struct backend {
     struct channel *channels;
     struct channel *closing;
     struct net_address target;
-    uint16_t target_port;
-    uint32_t next_source;
+    uint32_t next_connection;
     size_t across_capacity;
     uint8_t *across; /* where packets are copied together */
 };
@@ -183,7 +183,7 @@ static void readable(void *arg, struct tcp_connection *connection)
     struct channel *channel = tcp_user(connection);
     uint32_t length;
     const uint8_t *bytes;
-    if (channel == NULL)
+    if (channel == NULL || channel->paused)
         return;
     while ((bytes = tcp_peek(connection, &length)) != NULL) {
         size_t used = channel->backend->handler->received(channel->user, bytes, length);
@@ -195,6 +195,11 @@ static void readable(void *arg, struct tcp_connection *connection)
         if (used < length && (last || !receive_across(channel)))
             return;
     }
+}
+
+static void dpdk_pause(struct channel *channel)
+{
+    channel->paused = true;
 }
 
 /* ---- Opening ---- */
@@ -217,9 +222,10 @@ static struct channel *dpdk_connect(struct backend *backend, void *user)
     struct channel *channel = calloc(1, sizeof(*channel));
     if (channel == NULL)
         return NULL;
-    const struct net_prefix *source = &config->addresses[backend->next_source++ % config->address_count];
-    channel->connection =
-        tcp_connect(backend->station->stack, &source->address, 0, &backend->target, backend->target_port, channel);
+    const uint32_t number = backend->next_connection++;
+    const struct net_prefix *source = &config->addresses[number % config->address_count];
+    channel->connection = tcp_connect(backend->station->stack, &source->address, 0, &backend->target,
+                                      backend_port(config, config->address_count, number), channel);
     if (channel->connection == NULL) {
         free(channel);
         errno = EADDRNOTAVAIL;
@@ -237,15 +243,10 @@ static struct channel *dpdk_connect(struct backend *backend, void *user)
 static void set_target(struct backend *backend)
 {
     const struct sockaddr_storage *target = &backend->config->target;
-    if (target->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)target;
-        backend->target = net_address_ip6(in6->sin6_addr.s6_addr);
-        backend->target_port = ntohs(in6->sin6_port);
-    } else {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)target;
-        backend->target = net_address_ip4(in->sin_addr.s_addr);
-        backend->target_port = ntohs(in->sin_port);
-    }
+    if (target->ss_family == AF_INET6)
+        backend->target = net_address_ip6(((const struct sockaddr_in6 *)target)->sin6_addr.s6_addr);
+    else
+        backend->target = net_address_ip4(((const struct sockaddr_in *)target)->sin_addr.s_addr);
 }
 
 static struct backend *dpdk_create(const struct backend_config *config, const struct backend_handler *handler)
@@ -309,6 +310,7 @@ const struct backend_ops backend_dpdk = {
     .room = dpdk_room,
     .reserve = dpdk_reserve,
     .commit = dpdk_commit,
+    .pause = dpdk_pause,
     .poll = dpdk_poll,
     .busy_time = dpdk_busy_time,
 };

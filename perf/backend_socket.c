@@ -36,6 +36,7 @@ struct channel {
     size_t partial_length, partial_capacity;
     int fd;
     bool connecting, touched, blocked; /* blocked: waits for EPOLLOUT */
+    bool paused;
 };
 
 struct backend {
@@ -46,7 +47,7 @@ struct backend {
     struct channel *closing; /* closed during a poll, freed at its end: events may still name them */
     struct send_buffer *pool;
     size_t send_capacity, receive_capacity;
-    uint32_t next_source;
+    uint32_t next_connection;
     int epoll;
     uint8_t receive[];
 };
@@ -106,16 +107,33 @@ static void watch(struct channel *channel, int operation, uint32_t events)
     epoll_ctl(channel->backend->epoll, operation, channel->fd, &event);
 }
 
+static void set_port(struct sockaddr_storage *address, uint16_t port)
+{
+    if (address->ss_family == AF_INET6)
+        ((struct sockaddr_in6 *)address)->sin6_port = htons(port);
+    else
+        ((struct sockaddr_in *)address)->sin_port = htons(port);
+}
+
+/* An open connection, after what it waits for has changed. */
+static void watch_again(struct channel *channel)
+{
+    watch(channel, EPOLL_CTL_MOD, (channel->paused ? 0 : EPOLLIN) | (channel->blocked ? EPOLLOUT : 0));
+}
+
 static int open_socket(struct backend *backend)
 {
     const struct backend_config *config = backend->config;
+    const uint32_t number = backend->next_connection++, sources = config->source_count > 0 ? config->source_count : 1;
     const int on = 1;
+    struct sockaddr_storage target = config->target;
+    set_port(&target, backend_port(config, sources, number));
     int fd = socket(config->target.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     if (config->source_count > 0) {
-        const struct sockaddr_storage *source = &config->sources[backend->next_source++ % config->source_count];
+        const struct sockaddr_storage *source = &config->sources[number % sources];
         /* The port is chosen at connect(), when the target is known: else 28,000 would be all for all targets. */
         setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
         if (bind(fd, (const struct sockaddr *)source, sizeof(*source)) != 0) {
@@ -123,7 +141,7 @@ static int open_socket(struct backend *backend)
             return -1;
         }
     }
-    if (connect(fd, (const struct sockaddr *)&config->target, config->target_length) != 0 && errno != EINPROGRESS) {
+    if (connect(fd, (const struct sockaddr *)&target, config->target_length) != 0 && errno != EINPROGRESS) {
         int error = errno;
         close(fd);
         errno = error;
@@ -267,9 +285,10 @@ static void flush(struct channel *channel)
     bool blocked = channel->out_head < channel->out_tail;
     if (!blocked)
         buffer_release(channel);
-    if (blocked != channel->blocked)
-        watch(channel, EPOLL_CTL_MOD, blocked ? EPOLLIN | EPOLLOUT : EPOLLIN);
+    bool changed = blocked != channel->blocked;
     channel->blocked = blocked;
+    if (changed)
+        watch_again(channel);
 }
 
 static void flush_touched(struct backend *backend)
@@ -321,6 +340,12 @@ static void receive(struct channel *channel)
         partial_keep(channel, backend->receive + used, n - used);
 }
 
+static void socket_pause(struct channel *channel)
+{
+    channel->paused = true;
+    watch_again(channel);
+}
+
 static void finish_connect(struct channel *channel)
 {
     int error = 0;
@@ -370,5 +395,6 @@ const struct backend_ops backend_socket = {
     .room = socket_room,
     .reserve = socket_reserve,
     .commit = socket_commit,
+    .pause = socket_pause,
     .poll = socket_poll,
 };

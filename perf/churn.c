@@ -127,9 +127,15 @@ const struct activity churn_activity = {.prepare = churn_prepare, .step = churn_
 
 /* ---- Connect and stay ---- */
 
+static void idle_opening(struct client *client, uint64_t due)
+{
+    ((struct visitor *)client)->since = due;
+}
+
 static void idle_ready(struct client *client)
 {
     struct worker *worker = client->context->user;
+    histogram_record(&worker->latency, worker->now - ((struct visitor *)client)->since);
     atomic_fetch_add_explicit(&worker->ready, 1, memory_order_relaxed);
 }
 
@@ -158,4 +164,5 @@ static void idle_prepare(struct worker *worker)
     worker->client_count = churn->count;
 }
 
-const struct activity idle_activity = {.prepare = idle_prepare, .step = idle_step, .finish = churn_finish};
+const struct activity idle_activity = {
+    .prepare = idle_prepare, .opening = idle_opening, .step = idle_step, .finish = churn_finish};

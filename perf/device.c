@@ -168,4 +168,5 @@ void device_close(struct device *device)
     rte_eth_dev_stop(device->port);
     rte_eth_dev_close(device->port);
     rte_eal_cleanup();
+    rmdir(rte_eal_get_runtime_dir()); /* which DPDK makes, and leaves */
 }

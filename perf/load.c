@@ -48,6 +48,7 @@ struct publisher {
 struct subscriber {
     struct client client;
     uint32_t group;
+    bool stalled;             /* reads nothing of the load */
     struct tracker *trackers; /* of the publishers of the group, in order */
 };
 
@@ -66,6 +67,8 @@ struct load {
     uint64_t turn;
     uint32_t next;
     bool behind; /* some publisher could not send what is due */
+
+    bool began;
 };
 
 /* ---- Who talks to whom ---- */
@@ -89,8 +92,7 @@ static bool is_behind_wildcard(const struct scenario *scenario)
     return scenario->pattern == PATTERN_FAN_IN || scenario->pattern == PATTERN_SHARED;
 }
 
-/* A topic from the template: %i becomes `number`, or `wildcard` if that is given. */
-static void make_topic(const struct worker *worker, uint32_t number, const char *wildcard, char *topic, size_t size)
+void load_topic(const struct worker *worker, uint32_t number, const char *wildcard, char *topic, size_t size)
 {
     const char *template = worker->run->options->topic, *place = strstr(template, "%i");
     char text[16];
@@ -120,7 +122,7 @@ static void make_packet(struct worker *worker, struct publisher *publisher)
     char topic[1024];
     bool own = is_behind_wildcard(scenario);
     uint32_t group = publisher->number % ((struct load *)worker->state)->groups;
-    make_topic(worker, own ? publisher->number : group, NULL, topic, sizeof(topic));
+    load_topic(worker, own ? publisher->number : group, NULL, topic, sizeof(topic));
     uint8_t *payload = calloc(1, scenario->payload);
     const struct mqtt_publish publish = {.qos = scenario->qos,
                                          .packet_id = 1,
@@ -164,17 +166,19 @@ static void share(char *filter, size_t size)
     memcpy(filter, prefix, sizeof(prefix) - 1);
 }
 
-/* How many of the subscriptions that match nothing belong to subscribers before this one. */
+/* How many of the subscriptions that match nothing belong to subscribers before this one; the stalled have none. */
 static uint32_t extra_before(const struct worker *worker, uint32_t subscriber)
 {
-    return (uint32_t)((uint64_t)worker->run->options->subscriptions * subscriber / worker->run->scenario->subscribers);
+    const uint32_t all = worker->run->scenario->subscribers;
+    return (uint32_t)((uint64_t)worker->run->options->subscriptions * (subscriber < all ? subscriber : all) / all);
 }
 
 static void make_subscribers(struct worker *worker, struct load *load)
 {
     const struct scenario *scenario = worker->run->scenario;
     const size_t filter_size = 1024;
-    load->subscriber_count = members(scenario->subscribers, worker->index, worker->run->worker_count);
+    const uint32_t all = scenario->subscribers + worker->run->options->stalled; /* these come last */
+    load->subscriber_count = members(all, worker->index, worker->run->worker_count);
     load->subscribers = calloc(load->subscriber_count + 1, sizeof(*load->subscribers));
     load->filters = calloc(load->subscriber_count + 1, filter_size);
     for (uint32_t i = 0; load->subscribers != NULL && load->filters != NULL && i < load->subscriber_count; i++) {
@@ -182,7 +186,8 @@ static void make_subscribers(struct worker *worker, struct load *load)
         uint32_t number = worker->index + i * worker->run->worker_count;
         char *filter = load->filters + i * filter_size;
         subscriber->group = number % load->groups;
-        make_topic(worker, subscriber->group, is_behind_wildcard(scenario) ? "+" : NULL, filter, filter_size);
+        subscriber->stalled = number >= scenario->subscribers;
+        load_topic(worker, subscriber->group, is_behind_wildcard(scenario) ? "+" : NULL, filter, filter_size);
         if (scenario->pattern == PATTERN_SHARED)
             share(filter, filter_size);
         subscriber->trackers =
@@ -234,6 +239,8 @@ static void ready(struct client *client)
 static void ended(struct client *client, const char *why)
 {
     struct worker *worker = client->context->user;
+    if (client->filter != NULL && ((struct subscriber *)client)->stalled && worker->phase != PHASE_CONNECT)
+        return; /* a broker may end with a subscriber that does not read */
     run_fail(worker->run, "client %s%u: %s", client->context->id_prefix, client->number, why);
 }
 
@@ -269,6 +276,8 @@ static void message(struct client *client, const struct mqtt_publish *publish)
     struct run *run = worker->run;
     struct load *load = worker->state;
     struct stamp stamp;
+    if (client->filter != NULL && subscriber->stalled)
+        return; /* what came before it stopped reading */
     if (client->filter == NULL || publish->payload.length != run->scenario->payload) {
         run_fail(run, "a message arrived that is not of this run");
         return;
@@ -460,10 +469,21 @@ static uint64_t step_open(struct worker *worker, struct load *load)
     }
 }
 
+/* The load begins. */
+static void stall(struct worker *worker, struct load *load)
+{
+    load->began = true;
+    for (uint32_t i = 0; i < load->subscriber_count; i++)
+        if (load->subscribers[i].stalled && load->subscribers[i].client.channel != NULL)
+            worker->context.ops->pause(load->subscribers[i].client.channel);
+}
+
 static uint64_t load_step(struct worker *worker)
 {
     struct load *load = worker->state;
     bool loading = worker->phase == PHASE_WARM_UP || worker->phase == PHASE_MEASURE;
+    if (loading && !load->began)
+        stall(worker, load);
     if (!loading || load->publisher_count == 0 || atomic_load_explicit(&worker->run->failed, memory_order_relaxed))
         return IDLE_WAIT;
     return worker->run->scenario->rate > 0 ? step_open(worker, load) : step_closed(worker, load);

@@ -8,7 +8,15 @@
 #ifndef PERF_LOAD_H
 #define PERF_LOAD_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 #define LOAD_STAMP 16u
 #define LOAD_PAYLOAD_MAX (16u << 20)
+
+struct worker;
+
+/* A topic from the command line's template: %i becomes `number`, or `wildcard` if that is given. */
+void load_topic(const struct worker *worker, uint32_t number, const char *wildcard, char *topic, size_t size);
 
 #endif

@@ -30,10 +30,12 @@ static const char help[] =
     "  rtt[-N]       N pairs, one message at a time: the round trip                 (1)\n"
     "  connect[-N]   connect, CONNACK, disconnect, again; N at a time               (100)\n"
     "  idle[-N]      N connections that do nothing: memory of each                  (1k)\n"
+    "  retained[-N]  N retained messages; 10 clients connect and subscribe to all   (100k)\n"
+    "                of them by a wildcard, again and again: how long they take\n"
     "\n"
     "Broker\n"
     "  -h, --host HOST         (localhost)\n"
-    "  -p, --port PORT         (1883)\n"
+    "  -p, --port PORT,...     connect to these ports in turn (1883)\n"
     "  -V, --version VERSION   31, 311 or 5 (311)\n"
     "  -u, --user NAME    -P, --password PASSWORD\n"
     "  --broker-pid PID[,PID]  measure CPU time and memory of these processes\n"
@@ -47,7 +49,9 @@ static const char help[] =
     "  --topics N              fanin, shared: publishers go through N topics in turn (one each)\n"
     "  --subscriptions N       N more in the broker, of the subscribers together, that match nothing (0)\n"
     "  -i, --id PREFIX         client identifiers: PREFIX and a number (perf-PID-)\n"
-    "  -r, --rate N            open loop: N messages a second, of all publishers together\n"
+    "  --stalled N             N more subscribers, which stop reading when the load begins (0)\n"
+    "  -r, --rate N            open loop: N messages a second, of all publishers together;\n"
+    "                          idle: N new connections a second\n"
     "  -I, --interval MS       open loop: a message every MS milliseconds from each publisher\n"
     "  --p99-below US          search the highest rate with p99 at most US microseconds\n"
     "  -w, --window N          closed loop: N undelivered messages for each publisher\n"
@@ -63,6 +67,7 @@ static const char help[] =
     "Measurement\n"
     "  -d, --duration SECONDS  (5)      --warm-up SECONDS  (1)\n"
     "  --json                  one line of JSON for each scenario\n"
+    "  --details               in it also the distribution of latency, and rates over time\n"
     "  --quiet                 no progress\n"
     "  --help\n"
     "\n"
@@ -73,6 +78,7 @@ static const char help[] =
     "  pollux-perf fanin-1k --p99-below 1000            the highest rate with p99 below 1 ms\n"
     "  pollux-perf p2p-10 -q 2 -V 5 -s 1024 -T 2\n"
     "  pollux-perf idle-20k --broker-pid $(pidof mosquitto)\n"
+    "  pollux-perf fanout-100 --stalled 10              what slow subscribers cost the others\n"
     "\n"
     "Exit status: 0 all messages arrived once and in order, 3 some did not, 1 the load could not be put on, 2 usage.\n";
 
@@ -89,7 +95,7 @@ static _Noreturn void usage_error(const char *format, ...)
 
 /* ---- Scenarios ---- */
 
-enum meaning { CLIENTS, PUBLISHERS, SUBSCRIBERS, SIZE };
+enum meaning { CLIENTS, PUBLISHERS, SUBSCRIBERS, SIZE, RETAINED };
 
 static const struct {
     const char *name;
@@ -110,6 +116,7 @@ static const struct {
     {"rtt", PATTERN_P2P, CLIENTS, 1, 1, 64, 0, 1},
     {"connect", PATTERN_CONNECT, PUBLISHERS, 100, 0, 64, 0, 0},
     {"idle", PATTERN_IDLE, PUBLISHERS, 1000, 0, 64, 0, 0},
+    {"retained", PATTERN_STORM, RETAINED, 1, 10, 64, 0, 0},
 };
 
 /* "4k" is 4,096 as a size and 4,000 as a number of clients. */
@@ -134,10 +141,18 @@ static void set_number(struct scenario *scenario, enum meaning meaning, const ch
     uint32_t number = parse_count(text, meaning == SIZE ? 1024 : 1000);
     if (meaning == SIZE)
         scenario->payload = number;
+    if (meaning == RETAINED)
+        scenario->retained = number;
     if (meaning == CLIENTS || meaning == PUBLISHERS)
         scenario->publishers = number;
     if (meaning == CLIENTS || meaning == SUBSCRIBERS)
         scenario->subscribers = number;
+}
+
+/* What -c sets where the number at the name is of something else. */
+static enum meaning clients_of(enum meaning meaning)
+{
+    return meaning == SIZE ? CLIENTS : meaning == RETAINED ? SUBSCRIBERS : meaning;
 }
 
 static void add_scenario(struct options *options, const char *name, const char *clients)
@@ -153,13 +168,14 @@ static void add_scenario(struct options *options, const char *name, const char *
                                       .publishers = presets[i].publishers,
                                       .subscribers = presets[i].subscribers,
                                       .payload = presets[i].payload,
+                                      .retained = 100000,
                                       .qos = presets[i].qos,
                                       .window = presets[i].window};
         snprintf(scenario->name, sizeof(scenario->name), "%s", name);
         if (name[length] == '-')
             set_number(scenario, presets[i].number, name + length + 1);
         if (clients != NULL)
-            set_number(scenario, presets[i].number == SIZE ? CLIENTS : presets[i].number, clients);
+            set_number(scenario, clients_of(presets[i].number), clients);
         return;
     }
     usage_error("there is no scenario '%s'", name);
@@ -238,6 +254,21 @@ static void parse_pids(struct process_list *processes, char *list)
         usage_error("--broker-pid: there is no such process");
 }
 
+/* "1883,1884" into the list; the first one also becomes the port of the address. */
+static void parse_ports(struct options *options, const char *text)
+{
+    char list[512];
+    snprintf(list, sizeof(list), "%s", text);
+    for (char *rest, *item = strtok_r(list, ", ", &rest); item != NULL; item = strtok_r(NULL, ", ", &rest)) {
+        uint32_t port = parse_count(item, 1000);
+        if (port > UINT16_MAX || options->ports == PORTS_MAX)
+            usage_error("--port: up to %d ports, each up to %d", PORTS_MAX, UINT16_MAX);
+        options->port[options->ports++] = (uint16_t)port;
+    }
+    if (options->ports == 0)
+        usage_error("--port: no port");
+}
+
 static void parse_sources(struct options *options, char *list)
 {
     socklen_t length;
@@ -304,6 +335,8 @@ enum {
     DPDK,
     TOPICS,
     SUBSCRIPTIONS,
+    STALLED,
+    DETAILS,
     ADDRESS,
     GATEWAY,
     MTU,
@@ -335,6 +368,8 @@ static const struct option long_options[] = {
     {"p99-below", required_argument, NULL, P99_BELOW},
     {"topics", required_argument, NULL, TOPICS},
     {"subscriptions", required_argument, NULL, SUBSCRIPTIONS},
+    {"stalled", required_argument, NULL, STALLED},
+    {"details", no_argument, NULL, DETAILS},
     {"dpdk", required_argument, NULL, DPDK},
     {"address", required_argument, NULL, ADDRESS},
     {"gateway", required_argument, NULL, GATEWAY},
@@ -451,6 +486,12 @@ static void parse_option(struct options *options, struct overrides *overrides, i
     case SUBSCRIPTIONS:
         options->subscriptions = parse_count(optarg, 1000);
         break;
+    case STALLED:
+        options->stalled = parse_count(optarg, 1000);
+        break;
+    case DETAILS:
+        options->details = true;
+        break;
     case BROKER_PID:
         parse_pids(&options->broker, optarg);
         break;
@@ -469,7 +510,7 @@ static void parse_option(struct options *options, struct overrides *overrides, i
     }
 }
 
-static void apply(struct scenario *scenario, const struct overrides *overrides)
+static void apply(struct scenario *scenario, const struct overrides *overrides, uint32_t stalled)
 {
     if (overrides->publishers > 0)
         scenario->publishers = (uint32_t)overrides->publishers;
@@ -482,6 +523,8 @@ static void apply(struct scenario *scenario, const struct overrides *overrides)
     if (overrides->window > 0)
         scenario->window = (uint32_t)overrides->window;
     scenario->rate = overrides->interval > 0 ? scenario->publishers * 1000 / overrides->interval : overrides->rate;
+    if (stalled > 0 && scenario->pattern == PATTERN_SHARED)
+        usage_error("--stalled: who does not read would get a share of the messages");
     if (scenario->payload < LOAD_STAMP || scenario->payload > LOAD_PAYLOAD_MAX)
         usage_error("a payload has %u to %u bytes", LOAD_STAMP, LOAD_PAYLOAD_MAX);
 }
@@ -513,8 +556,11 @@ void options_parse(struct options *options, int argc, char **argv)
     if (options->scenarios == 0)
         add_scenario(options, "p2p-50", overrides.clients);
     for (uint32_t i = 0; i < options->scenarios; i++)
-        apply(&options->scenario[i], &overrides);
+        apply(&options->scenario[i], &overrides, options->stalled);
     check_device_options(options);
-    resolve(overrides.host, overrides.port, &options->address, &options->address_length);
+    parse_ports(options, overrides.port);
+    char port[8];
+    snprintf(port, sizeof(port), "%u", options->port[0]);
+    resolve(overrides.host, port, &options->address, &options->address_length);
     snprintf(options->target, sizeof(options->target), "%s:%s", overrides.host, overrides.port);
 }

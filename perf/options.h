@@ -13,6 +13,7 @@ struct device;
 
 #define SCENARIOS_MAX 16
 #define SOURCES_MAX 256
+#define PORTS_MAX 64
 
 /* What a scenario does. */
 enum pattern {
@@ -22,6 +23,7 @@ enum pattern {
     PATTERN_SHARED,  /* as fan-in, but the subscribers share one subscription: each message goes to one of them */
     PATTERN_CONNECT, /* connect, disconnect, again */
     PATTERN_IDLE,    /* connect and stay */
+    PATTERN_STORM,   /* retained messages, and subscribers that connect for all of them again and again */
 };
 
 /* One scenario with all figures settled. */
@@ -30,10 +32,11 @@ struct scenario {
     enum pattern pattern;
     uint32_t publishers; /* connections, for CONNECT (at a time) and IDLE */
     uint32_t subscribers;
-    uint32_t payload; /* bytes */
+    uint32_t payload;  /* bytes */
+    uint32_t retained; /* messages, for STORM */
     uint8_t qos;
     uint32_t window; /* undelivered messages that a publisher may have; 0: chosen from the numbers above */
-    double rate;     /* messages per second of all publishers together; 0: closed loop */
+    double rate;     /* messages per second of all publishers together; 0: closed loop. IDLE: connections per second */
 };
 
 struct options {
@@ -43,6 +46,8 @@ struct options {
     char target[300]; /* "host:port", as printed */
     struct sockaddr_storage address;
     socklen_t address_length;
+    uint16_t port[PORTS_MAX];
+    uint32_t ports;
     struct sockaddr_storage source[SOURCES_MAX];
     uint32_t sources;
 
@@ -64,10 +69,12 @@ struct options {
     uint32_t threads;
     uint32_t topics;        /* FAN_IN, SHARED: publishers go through this many topics in turn; 0: one each */
     uint32_t subscriptions; /* of the run beside those that get messages: they match nothing */
+    uint32_t stalled;       /* subscribers beside the others that read nothing once the load has begun */
     double duration;        /* seconds, warm-up not included */
     double warmup;          /* seconds */
     double p99_below;       /* us; 0: no search for the highest rate */
     bool json;
+    bool details; /* of JSON: the distribution of latency, rates over time */
     bool quiet;
     struct process_list broker;
 };

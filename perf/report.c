@@ -19,12 +19,18 @@ static double us(const struct histogram *histogram, double share)
 
 static bool has_messages(const struct scenario *scenario)
 {
-    return scenario->pattern != PATTERN_CONNECT && scenario->pattern != PATTERN_IDLE;
+    return scenario->pattern != PATTERN_CONNECT && scenario->pattern != PATTERN_IDLE &&
+           scenario->pattern != PATTERN_STORM;
 }
 
 static void text_head(const struct options *options, const struct scenario *scenario)
 {
     printf("%s on %s: ", scenario->name, options->target);
+    if (scenario->pattern == PATTERN_STORM) {
+        printf("%u retained messages of %u bytes, %u clients that subscribe to all of them\n", scenario->retained,
+               scenario->payload, scenario->subscribers);
+        return;
+    }
     if (!has_messages(scenario)) {
         printf("%u connections\n", scenario->publishers);
         return;
@@ -35,6 +41,13 @@ static void text_head(const struct options *options, const struct scenario *scen
         printf("open loop, %.0f messages/s\n", scenario->rate);
     else
         printf("closed loop\n");
+}
+
+static void text_storm(const struct result *result)
+{
+    printf("  delivered  %12.0f /s   lost %llu, duplicated %llu\n", result->delivered_per_s,
+           (unsigned long long)result->lost, (unsigned long long)result->duplicated);
+    printf("  below, the time from connecting to the last retained message\n");
 }
 
 static void text_messages(const struct scenario *scenario, const struct result *result)
@@ -59,9 +72,11 @@ static void text_latency(const struct result *result)
 void report_text(const struct options *options, const struct scenario *scenario, const struct result *result)
 {
     text_head(options, scenario);
-    if (scenario->pattern == PATTERN_CONNECT)
+    if (scenario->pattern == PATTERN_CONNECT || scenario->pattern == PATTERN_IDLE)
         printf("  connected  %12.0f /s\n", result->delivered_per_s);
-    else if (scenario->pattern != PATTERN_IDLE)
+    else if (scenario->pattern == PATTERN_STORM)
+        text_storm(result);
+    else
         text_messages(scenario, result);
     text_latency(result);
     if (!isnan(result->broker_cpu))
@@ -104,6 +119,20 @@ static void json_latency(const struct histogram *latency)
         json_number(percentiles[i].name, latency->count > 0 ? us(latency, percentiles[i].share) : NAN, 1);
 }
 
+/* Latency by percentile, and deliveries by time: for plots. */
+static void json_details(const struct result *result)
+{
+    static const double shares[] = {0,    0.1,  0.2,   0.3,   0.4,   0.5,    0.6,    0.7,    0.8,     0.9, 0.95,
+                                    0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999, 0.99999, 1};
+    printf(",\"distribution\":[");
+    for (size_t i = 0; result->latency.count > 0 && i < sizeof(shares) / sizeof(shares[0]); i++)
+        printf("%s[%g,%.1f]", i > 0 ? "," : "", shares[i], us(&result->latency, shares[i]));
+    printf("],\"rates\":[");
+    for (uint32_t i = 0; i < result->rates; i++)
+        printf("%s[%.3f,%.0f]", i > 0 ? "," : "", result->rate_end[i], result->rate[i]);
+    printf("]");
+}
+
 void report_json(const struct options *options, const struct scenario *scenario, const struct result *result)
 {
     fputs("{\"scenario\":", stdout);
@@ -121,6 +150,8 @@ void report_json(const struct options *options, const struct scenario *scenario,
     json_number("broker_memory", result->broker_memory, 0);
     json_number("bytes_per_connection", scenario->pattern == PATTERN_IDLE ? result->bytes_per_connection : NAN, 0);
     json_number("rate", scenario->rate > 0 ? scenario->rate : NAN, 1);
+    if (options->details)
+        json_details(result);
     printf(",\"sent\":%llu,\"delivered\":%llu}\n", (unsigned long long)result->sent,
            (unsigned long long)result->delivered);
 }

@@ -15,6 +15,7 @@
 #define CONNECTING_AT_ONCE 64u         /* a worker: fewer than the listen backlog of any broker */
 #define CONNECT_PATIENCE (30 * SECOND) /* without one more client ready */
 #define DRAIN_PATIENCE (3 * SECOND)    /* without one more message */
+#define CLEAR_PATIENCE (60 * SECOND)
 
 uint64_t run_clock(void)
 {
@@ -56,10 +57,27 @@ static void closed(void *user, const char *why)
 
 static const struct backend_handler handler = {connected, received, closed};
 
+/* When the next client is to connect, ns: at once, unless the scenario says how many a second. */
+static uint64_t due_to_connect(const struct worker *worker)
+{
+    const struct run *run = worker->run;
+    if (run->scenario->pattern != PATTERN_IDLE || run->scenario->rate <= 0)
+        return worker->now;
+    double before = (double)worker->started * run->worker_count + worker->index;
+    return worker->bring_up_start + (uint64_t)(before * SECOND / run->scenario->rate);
+}
+
 static void bring_up(struct worker *worker)
 {
     uint32_t ready = atomic_load_explicit(&worker->ready, memory_order_relaxed);
+    if (worker->started == 0)
+        worker->bring_up_start = worker->now;
     while (worker->started < worker->client_count && worker->started - ready < CONNECTING_AT_ONCE) {
+        uint64_t due = due_to_connect(worker);
+        if (due > worker->now)
+            return;
+        if (worker->run->activity->opening != NULL)
+            worker->run->activity->opening(worker->clients[worker->started], due);
         if (!client_start(worker->clients[worker->started])) {
             run_fail(worker->run, "cannot open connection %u: %s", worker->started, strerror(errno));
             return;
@@ -82,7 +100,7 @@ static void *worker_main(void *argument)
     atomic_fetch_add(&run->prepared, 1);
     while ((worker->phase = atomic_load_explicit(&run->phase, memory_order_acquire)) != PHASE_STOP) {
         worker->now = run_clock();
-        uint64_t wait = 10 * SECOND / 1000;
+        uint64_t wait = run->scenario->rate > 0 ? SECOND / 1000 : SECOND / 100;
         if (worker->started < worker->client_count)
             bring_up(worker);
         else
@@ -169,21 +187,34 @@ static void progress_clear(const struct run *run)
         fputs("\r\033[K", stderr);
 }
 
-/* Waits for `seconds`, with a line of figures each second. */
-static void wait_and_show(const struct run *run, const char *what, double seconds)
+static void show_rates(const struct run *run, const char *what, const struct sample *before, const struct sample *now)
 {
-    uint64_t end = run_clock() + (uint64_t)(seconds * SECOND);
-    struct sample before, after;
+    double took = (double)(now->at - before->at) / SECOND;
+    fprintf(stderr, "\r\033[K%s %s: %.0f sent/s, %.0f delivered/s", run->scenario->name, what,
+            (double)(now->sent - before->sent) / took, (double)(now->delivered - before->delivered) / took);
+}
+
+/* Waits for `seconds`, with a line of figures each second. Rates go to `result`, unless it is NULL. */
+static void wait_and_show(const struct run *run, const char *what, double seconds, struct result *result)
+{
+    const uint64_t start = run_clock(), end = start + (uint64_t)(seconds * SECOND);
+    const uint64_t interval = (end - start) / RESULT_RATES + 1;
+    struct sample shown, before, now;
     sample_take(run, &before);
-    while (run_clock() < end && !atomic_load(&run->failed)) {
-        uint64_t left = end - run_clock();
-        sleep_ns(left < SECOND ? left : SECOND);
-        sample_take(run, &after);
-        double took = (double)(after.at - before.at) / SECOND;
-        if (shows_progress(run))
-            fprintf(stderr, "\r\033[K%s %s: %.0f sent/s, %.0f delivered/s", run->scenario->name, what,
-                    (double)(after.sent - before.sent) / took, (double)(after.delivered - before.delivered) / took);
-        before = after;
+    shown = before;
+    for (uint64_t left; run_clock() < end && !atomic_load(&run->failed); before = now) {
+        left = end - run_clock();
+        sleep_ns(left < interval ? left : interval);
+        sample_take(run, &now);
+        if (result != NULL && result->rates < RESULT_RATES) {
+            result->rate_end[result->rates] = (double)(now.at - start) / SECOND;
+            result->rate[result->rates++] =
+                (double)(now.delivered - before.delivered) * SECOND / (double)(now.at - before.at);
+        }
+        if (shows_progress(run) && now.at - shown.at >= SECOND) {
+            show_rates(run, what, &shown, &now);
+            shown = now;
+        }
     }
     progress_clear(run);
 }
@@ -220,6 +251,20 @@ static void drain(struct run *run)
         last = unique(&sample);
         if (last >= sample.expected)
             return;
+    }
+}
+
+/* Until every worker has taken back what it left in the broker; a broker that does not answer keeps it. */
+static void clear(struct run *run)
+{
+    const uint64_t patience = run_clock() + CLEAR_PATIENCE;
+    uint32_t cleared = 0;
+    atomic_store(&run->phase, PHASE_CLEAR);
+    while (cleared < run->worker_count && run_clock() < patience && !atomic_load(&run->failed)) {
+        sleep_ns(SECOND / 500);
+        cleared = 0;
+        for (uint32_t i = 0; i < run->worker_count; i++)
+            cleared += atomic_load(&run->workers[i].cleared);
     }
 }
 
@@ -271,7 +316,7 @@ static void measure(struct run *run, struct result *result)
     uint64_t *work = times_take(run, work_time), *cpu = times_take(run, cpu_time);
     sample_take(run, &before);
     atomic_store(&run->phase, PHASE_MEASURE);
-    wait_and_show(run, "measuring", run->options->duration);
+    wait_and_show(run, "measuring", run->options->duration, result);
     sample_take(run, &after);
     uint64_t took = after.at - before.at;
     result->sent_per_s = (double)(after.sent - before.sent) * SECOND / (double)took;
@@ -287,6 +332,7 @@ static void through_phases(struct run *run, const struct sample *empty, struct r
 {
     struct sample full, end;
     uint32_t clients;
+    const uint64_t began = run_clock();
     wait_for_clients(run);
     sample_take(run, &full);
     clients_ready(run, &clients);
@@ -298,11 +344,15 @@ static void through_phases(struct run *run, const struct sample *empty, struct r
     run->load_start = run_clock();
     atomic_store_explicit(&run->phase, PHASE_WARM_UP, memory_order_release);
     if (run->activity != &idle_activity)
-        wait_and_show(run, "warming up", run->options->warmup);
+        wait_and_show(run, "warming up", run->options->warmup, NULL);
     measure(run, result);
+    if (run->activity == &idle_activity) /* its news is how fast they came */
+        result->sent_per_s = result->delivered_per_s = (double)clients * SECOND / (double)(full.at - began);
     if (run->activity->drains)
         drain(run);
     sample_take(run, &end);
+    if (run->activity->clears)
+        clear(run);
     result->sent = end.sent;
     result->delivered = end.delivered;
     result->lost = end.expected > unique(&end) ? end.expected - unique(&end) : 0;
@@ -312,7 +362,16 @@ static void through_phases(struct run *run, const struct sample *empty, struct r
 
 static const struct activity *activity_of(enum pattern pattern)
 {
-    return pattern == PATTERN_CONNECT ? &churn_activity : pattern == PATTERN_IDLE ? &idle_activity : &load_activity;
+    switch (pattern) {
+    case PATTERN_CONNECT:
+        return &churn_activity;
+    case PATTERN_IDLE:
+        return &idle_activity;
+    case PATTERN_STORM:
+        return &storm_activity;
+    default:
+        return &load_activity;
+    }
 }
 
 /* Threads that have nothing to do are not started. */
@@ -357,13 +416,15 @@ void run_scenario(const struct options *options, const struct scenario *scenario
                       .ops = options->device != NULL ? &backend_dpdk : &backend_socket,
                       .backend = {.target = options->address,
                                   .target_length = options->address_length,
+                                  .ports = options->port,
+                                  .port_count = options->ports,
                                   .sources = options->source,
                                   .source_count = options->sources,
                                   .device = options->device,
                                   .addresses = options->local,
                                   .address_count = options->locals,
                                   .gateway = options->gateway,
-                                  .connections = scenario->publishers + scenario->subscribers,
+                                  .connections = scenario->publishers + scenario->subscribers + options->stalled,
                                   .largest_packet = scenario->payload + 2 * MQTT_STRING_MAX},
                       .worker_count = workers_for(options, scenario),
                       .failing = ATOMIC_FLAG_INIT};

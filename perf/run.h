@@ -22,6 +22,7 @@ enum phase {
     PHASE_WARM_UP, /* load, not measured */
     PHASE_MEASURE,
     PHASE_DRAIN, /* no new load; what is on its way arrives */
+    PHASE_CLEAR, /* what the load left in the broker is taken back */
     PHASE_STOP,
 };
 
@@ -39,7 +40,8 @@ struct worker {
     /* Clients to bring up, a few at a time. */
     struct client **clients;
     uint32_t client_count, started;
-    atomic_uint ready; /* those that are up */
+    uint64_t bring_up_start; /* ns, when the first was started */
+    atomic_uint ready;       /* those that are up */
 
     /* Written by the worker, sampled by the main thread. */
     atomic_ullong sent;      /* messages, or connections opened */
@@ -50,13 +52,17 @@ struct worker {
 
     atomic_ullong busy; /* ns of work, if the backend tells */
 
+    atomic_bool cleared;      /* PHASE_CLEAR: this worker is through */
     struct histogram latency; /* read when the thread has ended */
 };
 
 /* What the clients of a scenario do. All functions run on the worker's thread. */
 struct activity {
-    bool drains;                             /* has a PHASE_DRAIN */
-    void (*prepare)(struct worker *worker);  /* makes the clients; sets context callbacks */
+    bool drains;                            /* has a PHASE_DRAIN */
+    bool clears;                            /* has a PHASE_CLEAR */
+    void (*prepare)(struct worker *worker); /* makes the clients; sets context callbacks */
+    /* A client that is brought up is about to connect; `due`: when it was to, ns. May be NULL. */
+    void (*opening)(struct client *client, uint64_t due);
     uint64_t (*step)(struct worker *worker); /* puts load on; returns how long to wait at most, ns */
     void (*finish)(struct worker *worker);   /* frees what prepare() made */
 };
@@ -64,6 +70,7 @@ struct activity {
 extern const struct activity load_activity;
 extern const struct activity churn_activity;
 extern const struct activity idle_activity;
+extern const struct activity storm_activity;
 
 struct run {
     const struct options *options;
@@ -83,6 +90,8 @@ struct run {
     atomic_ullong *resolved;
 };
 
+#define RESULT_RATES 40 /* intervals of a measurement, at most */
+
 /* NaN where a figure could not be taken. */
 struct result {
     char failure[256]; /* empty: the run went through */
@@ -91,10 +100,12 @@ struct result {
     uint64_t sent, delivered; /* of the whole run, warm-up included */
     uint64_t lost, duplicated, reordered;
     struct histogram latency;
-    double broker_cpu;     /* share of one CPU */
-    double generator_busy; /* of the busiest thread, share of one CPU */
-    double generator_cpu;  /* CPU time of that thread: a polling one that had less than all was disturbed */
-    double broker_memory;  /* bytes, when all clients were there */
+    uint32_t rates;                                    /* intervals of equal length */
+    double rate[RESULT_RATES], rate_end[RESULT_RATES]; /* delivered per second, and when the interval ended, s */
+    double broker_cpu;                                 /* share of one CPU */
+    double generator_busy;                             /* of the busiest thread, share of one CPU */
+    double generator_cpu; /* CPU time of that thread: a polling one that had less than all was disturbed */
+    double broker_memory; /* bytes, when all clients were there */
     double bytes_per_connection;
 };
 

@@ -4,7 +4,6 @@ import contextlib
 import json
 import re
 import shutil
-import subprocess
 import time
 
 from . import machine
@@ -30,14 +29,12 @@ class Echo:
             stack.callback(vhost.unlink, missing_ok=True)
             client = Process([tcp_echo, *scenario.load, "--dpdk", f"net_vhost0,iface={vhost}", "--address", sources,
                               "--host", "198.18.0.1", "-d", str(seconds), *buffers], STATE / "echo.log", client_cpu)
-            stack.callback((STATE / "echo.log").unlink)
             stack.callback(client.stop)
             wait_for(lambda: vhost.exists() or not client.running(), 20, "the echo client does not start")
             server = Process([tcp_echo, "serve", "--dpdk", f"net_virtio_user0,path={vhost},queue_size=1024",
                               "--address", "198.18.0.1/24", *buffers], STATE / "serve.log", server_cpu)
             stack.callback(server.stop)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                client.process.wait(60 + seconds)
+            wait_for(lambda: not client.running(), scenario.patience(seconds), "the echo client does not end")
             output = [line for line in (STATE / "echo.log").read_text().splitlines() if line.startswith("{")]
             return json.loads(output[-1]) if output else {"error": client.last_words()}
 
@@ -58,7 +55,6 @@ def limit(seconds, size):
 
     with contextlib.ExitStack() as stack:
         stack.callback(vhost.unlink, missing_ok=True)
-        stack.callback((STATE / "limit.log").unlink, missing_ok=True)
         far = Process(command("far", f"net_vhost0,iface={vhost}", far_cpu, far_cpu), STATE / "limit-far.log")
         stack.callback(far.stop)
         wait_for(lambda: vhost.exists() or not far.running(), 20, "testpmd does not start")

@@ -1,4 +1,4 @@
-"""The results as one HTML file that needs nothing else: bars of the figures, latency percentiles, the table."""
+"""The results as one HTML file that needs nothing else: bars, latency by percentile, rates over time, the table."""
 
 import html
 import math
@@ -9,7 +9,7 @@ COLOURS = ["#0b6e99", "#b0b7bd"]
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;color:#1c2429}
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin:2rem 0 0}p{margin:.2rem 0}table{border-collapse:collapse;margin-top:2rem}
 td,th{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #dde2e6}td:first-child,th:first-child,
-td:nth-child(2),th:nth-child(2){text-align:left}svg text{font:13px system-ui,sans-serif;fill:#1c2429}.note{color:#5a666e}
+td:nth-child(2),th:nth-child(2){text-align:left}svg text{font:13px system-ui,sans-serif;fill:#1c2429}.note{color:#5a666e}.error{color:#b3261e}
 @media(prefers-color-scheme:dark){body{background:#14191c;color:#dde4e8}svg text{fill:#dde4e8}td,th{border-color:#333d43}}"""
 
 
@@ -30,7 +30,7 @@ def bar_chart(rows):
     for index, row in enumerate(rows):
         y, length = 6 + index * 28, width * (row["value"] or 0) / top
         parts.append(f'<text x="0" y="{y + 15}">{html.escape(row["target"])}</text>'
-                     f'<rect x="100" y="{y}" width="{max(length, 1):.1f}" height="20" rx="2" fill="{COLOURS[index % 2]}"/>'
+                     f'<rect x="100" y="{y}" width="{max(length, 1):.1f}" height="20" rx="2" fill="{COLOURS[index % len(COLOURS)]}"/>'
                      f'<text x="{106 + length:.1f}" y="{y + 15}">{number(row["value"], row["measure"])}</text>')
     height = 10 + 28 * len(rows)
     if rows[0]["goal"]:
@@ -39,34 +39,86 @@ def bar_chart(rows):
     return f'<svg viewBox="0 0 840 {height}" role="img" width="100%">{"".join(parts)}</svg>'
 
 
-def latency_chart(rows):
-    """p50, p99 and p99.9 of each target on a logarithmic scale."""
-    points = [(row, [row.get(key) for key in ("p50_us", "p99_us", "p999_us")]) for row in rows]
-    known = [value for _, found in points for value in found if value]
-    if not known:
+class Plot:
+    """Lines over two axes: x and y map a value to a place between 0 and 1, ticks are (place, text)."""
+
+    WIDTH, HEIGHT, LEFT, TOP = 640, 150, 90, 8
+
+    def __init__(self, x_ticks, y_ticks):
+        self.parts = []
+        for place, text in y_ticks:
+            y = self.TOP + self.HEIGHT * (1 - place)
+            self.parts.append(f'<line x1="{self.LEFT}" x2="{self.LEFT + self.WIDTH}" y1="{y:.1f}" y2="{y:.1f}" '
+                              f'stroke="#8884"/><text x="{self.LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
+        for place, text in x_ticks:
+            x = self.LEFT + self.WIDTH * place
+            self.parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{self.TOP}" y2="{self.TOP + self.HEIGHT}" '
+                              f'stroke="#8882"/><text x="{x:.1f}" y="{self.TOP + self.HEIGHT + 18}" '
+                              f'text-anchor="middle">{text}</text>')
+
+    def line(self, places, name, colour):
+        points = " ".join(f"{self.LEFT + self.WIDTH * x:.1f},{self.TOP + self.HEIGHT * (1 - y):.1f}" for x, y in places)
+        self.parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2">'
+                          f'<title>{html.escape(name)}</title></polyline>')
+
+    def svg(self, names):
+        for index, (name, colour) in enumerate(names):
+            self.parts.append(f'<rect x="{self.LEFT + 8}" y="{self.TOP + 6 + 18 * index}" width="12" height="12" '
+                              f'fill="{colour}"/><text x="{self.LEFT + 26}" y="{self.TOP + 16 + 18 * index}">'
+                              f'{html.escape(name)}</text>')
+        return (f'<svg viewBox="0 0 840 {self.TOP + self.HEIGHT + 26}" role="img" width="100%">{"".join(self.parts)}'
+                f"</svg>")
+
+
+def with_details(rows, key):
+    """(target, colour, points) of the rows that have such points."""
+    return [(row["target"], COLOURS[index % len(COLOURS)], row["details"][key]) for index, row in enumerate(rows)
+            if row["details"].get(key)]
+
+
+def latency_plot(rows):
+    """Latency by percentile: the percentiles by their nines, the latency logarithmic."""
+    found = with_details(rows, "distribution")
+    values = [us for _, _, points in found for _, us in points if us > 0]
+    if not values:
         return ""
-    low, high = math.floor(math.log10(min(known))), math.ceil(math.log10(max(known)))
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     high = max(high, low + 1)
+    nines = 5
 
-    def x(value):
-        return 100 + 620 * (math.log10(value) - low) / (high - low)
+    def x(share):
+        return min(-math.log10(max(1 - share, 10**-nines)) / nines, 1)
 
-    height = 30 + 26 * len(rows)
-    parts = [f'<line x1="{x(10**p):.1f}" x2="{x(10**p):.1f}" y1="0" y2="{height - 20}" stroke="#8884"/>'
-             f'<text x="{x(10**p):.1f}" y="{height - 4}" text-anchor="middle">{10**p:,g} us</text>'
-             for p in range(low, high + 1)]
-    for index, (row, found) in enumerate(points):
-        y, colour = 14 + index * 26, COLOURS[index % 2]
-        present = [value for value in found if value]
-        if not present:
-            continue
-        parts.append(f'<text x="0" y="{y + 5}">{html.escape(row["target"])}</text><line x1="{x(present[0]):.1f}" '
-                     f'x2="{x(present[-1]):.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="3"/>')
-        for name, value in zip(("p50", "p99", "p99.9"), found):
-            if value:
-                parts.append(f'<circle cx="{x(value):.1f}" cy="{y}" r="5" fill="{colour}"><title>{name} {value:,.1f} us'
-                             f'</title></circle>')
-    return f'<svg viewBox="0 0 840 {height}" role="img" width="100%">{"".join(parts)}</svg>'
+    plot = Plot([(x(share), text) for share, text in ((0, "0 %"), (0.5, "50"), (0.9, "90"), (0.99, "99"), (0.999, "99.9"),
+                                                      (0.9999, "99.99"), (1, "100"))],
+                [((power - low) / (high - low), f"{10.0**power:,g} us") for power in range(low, high + 1)])
+    for name, colour, points in found:
+        plot.line([(x(share), (math.log10(us) - low) / (high - low)) for share, us in points if us > 0], name, colour)
+    return "<p class=note>Latency by percentile</p>" + plot.svg([(name, colour) for name, colour, _ in found])
+
+
+def rate_plot(rows):
+    """Deliveries a second over the measurement; logarithmic where the targets are far apart."""
+    found = with_details(rows, "rates")
+    tops = [max(rate for _, rate in points) for _, _, points in found]
+    if not tops or max(tops) == 0:
+        return ""
+    far_apart = min(tops) > 0 and max(tops) > 8 * min(tops)
+    high = math.log10(max(tops)) + 0.1 if far_apart else max(tops) * 1.1
+    low = math.log10(min(tops)) - 1 if far_apart else 0
+    end = max(points[-1][0] for _, _, points in found)
+
+    def y(rate):
+        place = ((math.log10(max(rate, 1)) if far_apart else rate) - low) / (high - low)
+        return min(max(place, 0), 1)
+
+    values = ([10**power for power in range(math.ceil(low), math.floor(high) + 1)] if far_apart
+              else [max(tops) * part / 2 for part in range(3)])
+    plot = Plot([(part / 4, f"{end * part / 4:.3g} s") for part in range(5)],
+                [(y(value), number(value, "delivered_per_s") if value else "0") for value in values])
+    for name, colour, points in found:
+        plot.line([(seconds / end, y(rate)) for seconds, rate in points], name, colour)
+    return "<p class=note>Delivered per second over time</p>" + plot.svg([(name, colour) for name, colour, _ in found])
 
 
 def table(rows):
@@ -86,11 +138,13 @@ def table(rows):
 def write(path, groups, heading, machine):
     """`groups`: (scenario, its rows)."""
     body = [f"<h1>{html.escape(heading)}</h1><p class=note>{html.escape(machine)}</p>",
-            "<p class=note>Bars: medians; dashed: the goal. Dots: p50, p99 and p99.9 of the latency, under full load "
-            "where the scenario says no rate.</p>"]
+            "<p class=note>Bars: medians of the rounds; dashed: the goal. The lines are of the round at the median; latency is "
+            "under full load where the scenario says no rate.</p>"]
     for scenario, rows in groups:
         body.append(f"<h2>{html.escape(scenario.name)}</h2><p>{html.escape(scenario.about)}</p>")
-        body.append(bar_chart(rows) + latency_chart(rows))
+        body.append(bar_chart(rows) + latency_plot(rows) + rate_plot(rows))
+        body += [f"<p class=error>{html.escape(row['target'])} failed: {html.escape(error)}</p>"
+                 for row in rows for error in sorted(set(row["errors"]))]
     body.append(table([row for _, rows in groups for row in rows]))
     page = (f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
             f"<title>{html.escape(heading)}</title><style>{STYLE}</style><body>{''.join(body)}</body></html>\n")

@@ -46,17 +46,35 @@ def load_average():
     return os.getloadavg()[0]
 
 
-class Process:
-    """A child that ends with this process, however that ends."""
+def isolate(cpu, nice):
+    """In the child, before its program: ends with this process, has a scheduling group and perhaps a CPU of its own.
 
-    def __init__(self, command, log, cpu=None):
-        self.log = log
-        if cpu is not None:
-            command = ["taskset", "-c", str(cpu)] + command
-        with open(log, "ab") as output:
-            self.process = subprocess.Popen(
-                ["nice", "-n", str(NICE)] + command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
+    The group matters where the kernel groups processes by session: there niceness counts between the groups, and one
+    that also held the harness would let it starve whom it waits for.
+    """
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.setsid()
+    os.setpriority(os.PRIO_PROCESS, 0, nice)
+    set_group_nice(nice)
+    if cpu is not None:
+        os.sched_setaffinity(0, {cpu})
+
+
+def launch(command, cpu=None, nice=NICE, **popen):
+    """A child that ends with this process, however that ends."""
+    # DPDK leaves a directory behind: below STATE it goes with the rest.
+    environment = {**os.environ, "RUNTIME_DIRECTORY": str(STATE)}
+    return subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, env=environment,
+                            preexec_fn=lambda: isolate(cpu, nice), **popen)
+
+
+class Process:
+    """A program in the background, its output in a log."""
+
+    def __init__(self, command, log, cpu=None, nice=NICE):
+        self.log = pathlib.Path(log)
+        with open(log, "wb") as output:
+            self.process = launch(command, cpu, nice, stdout=output, stderr=output)
         self.pid = self.process.pid
 
     def running(self):
@@ -72,18 +90,28 @@ class Process:
         self.process.wait()
 
     def last_words(self):
-        lines = pathlib.Path(self.log).read_text(errors="replace").strip().splitlines()
+        lines = self.log.read_text(errors="replace").strip().splitlines()
         return lines[-1] if lines else "no message"
 
 
+def finish(process, timeout):
+    """A child to its end: (exit status, its output, its errors). It is killed when the time is over."""
+    try:
+        output, errors = process.communicate(timeout=timeout)
+        return process.returncode, output, errors
+    except subprocess.TimeoutExpired as error:
+        raise Trouble(f"no result within {timeout:.0f} s") from error
+    finally:
+        process.kill()
+        process.wait()
+
+
 def run(command, cpu=None, timeout=300):
-    """A child to its end: (exit status, its output, the last line of its errors)."""
-    if cpu is not None:
-        command = ["taskset", "-c", str(cpu)] + command
-    done = subprocess.run(["nice", "-n", str(NICE)] + command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=timeout, check=False, preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
-    errors = done.stderr.strip().splitlines()
-    return done.returncode, done.stdout, errors[-1] if errors else ""
+    """A program to its end: (exit status, its output, the last line of its errors)."""
+    status, output, errors = finish(launch(command, cpu, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True),
+                                    timeout)
+    errors = errors.strip().splitlines()
+    return status, output, errors[-1] if errors else ""
 
 
 def wait_for(condition, seconds, what):
@@ -125,6 +153,7 @@ class Machine:
     def __enter__(self):
         if os.geteuid() != 0:
             raise Trouble(f"not root: huge pages and network namespaces are made by root: sudo {sys.argv[0]}")
+        self.reserved = 0
         STATE.mkdir(exist_ok=True)
         self.lock = os.open(STATE, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -135,7 +164,6 @@ class Machine:
         # A name that mosquitto can read its configuration under, as the user that it becomes.
         STATE.chmod(0o755)
         raise_descriptor_limit()
-        set_group_nice(NICE)
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: sys.exit(143))
         return self
@@ -143,10 +171,14 @@ class Machine:
     def __exit__(self, *_):
         hugepages("release")
         shutil.rmtree(STATE, ignore_errors=True)
-        set_group_nice(0)
         os.close(self.lock)
 
     def reserve(self, mebibytes):
+        """Makes so much of huge pages available, if it is not already."""
+        if mebibytes <= self.reserved:
+            return
         hugepages("release")
+        self.reserved = 0
         if not hugepages("reserve", mebibytes // 2 + 1):
             raise Trouble(f"no {mebibytes} MiB of huge pages are to be had on this machine")
+        self.reserved = mebibytes

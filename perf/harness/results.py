@@ -5,6 +5,7 @@ import statistics
 
 COLUMNS = ("delivered_per_s", "requests_per_s", "connections_per_s", "bytes_per_s", "p50_us", "p99_us", "p999_us",
            "broker_cpu", "generator_busy", "generator_cpu", "bytes_per_connection", "broker_memory", "share_of_memcpy")
+DETAILS = ("distribution", "rates")  # of one round: latency by percentile, deliveries by time
 COUNTS = ("lost", "duplicated", "reordered", "failed")
 UNITS = {"delivered_per_s": "/s", "requests_per_s": "/s", "connections_per_s": "/s", "bytes_per_s": "B/s",
          "p50_us": "us", "bytes_per_connection": "B"}
@@ -27,12 +28,19 @@ def summarize(scenario, target, link, rounds, loads):
     row.update({key: median(rounds, key) for key in COLUMNS if values(rounds, key)})
     row.update({key: sum(values(rounds, key)) for key in COUNTS if values(rounds, key)})
     row["rounds"] = len(found)
+    row["details"] = {key: typical(rounds, measure, middle).get(key) for key in DETAILS}
     row["spread"] = (max(found) - min(found)) / middle if found and middle else None
     row["goal"] = scenario.goal
     row["load_average"] = max(loads)
     row["errors"] = [one["error"] for one in rounds if "error" in one]
     row["ratio"] = None
     return row
+
+
+def typical(rounds, measure, middle):
+    """The round whose figure is nearest to the median."""
+    able = [one for one in rounds if one.get(measure) is not None]
+    return min(able, key=lambda one: abs(one[measure] - middle), default={})
 
 
 def set_ratios(rows, scenario):
@@ -62,14 +70,20 @@ def set_limit(row, limits, payload):
         row["share_of_limit"] = row["value"] * payload / (full * 1448)
 
 
-JSON_ALWAYS = ("scenario", "target", "delivered_per_s", "lost", "p50_us", "p99_us", "p999_us", "broker_cpu",
-               "bytes_per_connection", "ratio")
-ECHO_ALWAYS = ("scenario", "requests_per_s", "connections_per_s", "bytes_per_s", "p50_us", "p99_us")
+JSON_MQTT = ("scenario", "target", "delivered_per_s", "lost", "p50_us", "p99_us", "p999_us", "broker_cpu",
+             "bytes_per_connection", "ratio")
+JSON_ECHO = ("scenario", "requests_per_s", "connections_per_s", "bytes_per_s", "p50_us", "p99_us")
 
 
-def print_json(row, is_echo):
-    always = {key: row.get(key) for key in (ECHO_ALWAYS if is_echo else JSON_ALWAYS)}
-    print(json.dumps({**always, **{key: value for key, value in row.items() if key not in always}}), flush=True)
+def line_of_json(row, is_echo):
+    """These keys and no others; of an echo scenario those that apply. With --limit the share of it as well."""
+    if is_echo:
+        found = {key: row[key] for key in JSON_ECHO if key in row}
+    else:
+        found = {key: row.get(key) for key in JSON_MQTT}
+    if "share_of_limit" in row:
+        found["share_of_limit"] = row["share_of_limit"]
+    return json.dumps(found)
 
 
 def show(value, form):
@@ -90,8 +104,9 @@ def print_table(rows):
               f"{show(row.get('generator_busy'), '.0%'):>9} {show(row['spread'], '.0%'):>6} "
               f"{show(row['ratio'], ',.1f'):>7} {show(reaches_goal(row), '.0%'):>6} "
               f"{show(row.get('share_of_limit'), '.0%'):>6}")
-        for error in row["errors"]:
-            print(f"{'':17} {row['target']:10} failed: {error}")
+        for error in sorted(set(row["errors"])):
+            times = row["errors"].count(error)
+            print(f"{'':17} {row['target']:10} failed{f' {times} times' if times > 1 else ''}: {error}")
     loads = [row["load_average"] for row in rows]
     print("\nMedians over the rounds. spread: (largest - smallest) / median. ratio: times as good as the last target. "
           "goal: share of it reached.\nbroker: CPU time, a polling router has 100 % unless something else ran; "

@@ -6,6 +6,9 @@ program      mqtt (default), or echo: lib/net at both ends, no broker
 measure      the figure that is compared (default delivered_per_s)
 goal         what it is to reach on the two-CPU machine over vhost
 connections  how many at most, where it is more than a few thousand
+buffers      packet buffers at each end, where connections say too much: of an idle one nothing is on its way
+seconds      how long it takes, where that is its own matter and not the measurement's
+bounds       yes: the brokers keep their bounds on queues (default no: they are lifted)
 links        the links it can run on (default all)
 points       a sweep: the scenario is run with each of these words in place of {} in `options`
 """
@@ -41,14 +44,31 @@ class Scenario:
         self.less_is_better = self.measure in LESS_IS_BETTER
         self.goal = section.getfloat("goal", None)
         self.connections = section.getint("connections", 4096)
+        self.fixed_buffers = section.getint("buffers", 0)
+        self.seconds = section.getfloat("seconds", 0)
+        self.bounds = section.getboolean("bounds", False)
         self.links = section.get("links", "vhost af_xdp tap kernel").split()
 
     def buffers(self):
         """Packet buffers at each end: what is unacknowledged on every connection holds one."""
+        if self.fixed_buffers > 0:
+            return self.fixed_buffers
         return 65536 if self.connections <= 20000 else 262144 if self.connections <= 200000 else 1048576
 
     def generator_mib(self):
         return self.buffers() * BUFFER // 2**20 + 128
+
+    def room(self):
+        """Connections that the router is made for: those that were closed are remembered for a while."""
+        return max(16384, self.connections * 5 // 4)
+
+    def patience(self, seconds):
+        """Seconds after which a run is given up: with all it does before and after its measurement."""
+        return 45 + 2 * seconds + self.seconds + self.connections / 2000
+
+    def payload(self):
+        """Bytes, for what a link carries."""
+        return 4096 if self.load[0].startswith("big") else 64
 
     def sources(self):
         """How many addresses the clients come from."""

@@ -8,6 +8,7 @@ Exit status 77 (skipped) where mosquitto is not installed.
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -27,7 +28,7 @@ max_queued_messages 0
 max_inflight_messages 0
 set_tcp_nodelay true
 persistence false
-log_dest none
+log_dest stderr
 {more}
 """
 
@@ -40,14 +41,20 @@ class Broker:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = str(probe.getsockname()[1])
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.second = str(probe.getsockname()[1])
         config = pathlib.Path(self.directory.name, "mosquitto.conf")
-        config.write_text(CONFIG.format(port=self.port, more=more.format(directory=self.directory.name)))
+        self.log = pathlib.Path(self.directory.name, "log")
+        more = more.format(directory=self.directory.name, second=self.second)
+        config.write_text(CONFIG.format(port=self.port, more=more))
         pathlib.Path(self.directory.name, "acl").write_text(acl)
         self.config = config
 
     def __enter__(self):
         os.chmod(self.directory.name, 0o755)
-        self.process = subprocess.Popen([MOSQUITTO, "-c", str(self.config)])
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen([MOSQUITTO, "-c", str(self.config)], stderr=log)
         for _ in range(100):
             try:
                 socket.create_connection(("127.0.0.1", int(self.port))).close()
@@ -55,6 +62,12 @@ class Broker:
             except OSError:
                 time.sleep(0.05)
         raise AssertionError("mosquitto does not answer")
+
+    def connections(self, port):
+        """Connections to this port, by mosquitto's log, without those that said nothing: __enter__'s and pollux-perf's try."""
+        log = self.log.read_text()
+        ports = re.findall(rf"New connection from 127.0.0.1:(\d+) on port {port}", log)
+        return sum(f"New client connected from 127.0.0.1:{one} " in log for one in ports)
 
     def __exit__(self, *_):
         self.process.kill()
@@ -151,6 +164,41 @@ class Counts(unittest.TestCase):
             done = perf(fresh, "idle-500", "-d", "0.2", "--broker-pid", str(fresh.process.pid))
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertTrue(200 < json.loads(done.stdout)["bytes_per_connection"] < 100000, done.stdout)
+
+    def test_idle_connections_come_at_their_rate(self):
+        result, = self.run_perf("idle-100", "-r", "100", "-d", "0.1")
+        self.assertAlmostEqual(result["sent_per_s"], 100, delta=8)
+        self.assertLess(result["p50_us"], 500000)
+
+    def test_ports_in_turn(self):
+        with Broker("listener {second} 127.0.0.1\n") as both:
+            done = perf(both, "p2p-3", "-p", f"{both.port},{both.second}", "-r", "100", "-d", "0.3", "--warm-up", "0.1")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.check_intact(json.loads(done.stdout))
+            self.assertEqual([both.connections(port) for port in (both.port, both.second)], [3, 3])
+
+    def test_retained_storm_and_nothing_of_it_stays(self):
+        for threads in "1", "2":
+            result, = self.run_perf("retained-500", "-c", "4", "-t", "storm/%i", "-T", threads, "-d", "0.5", "--warm-up", "0.1")
+            self.assertEqual((result["lost"], result["duplicated"]), (0, 0), result)
+            self.assertEqual(result["delivered"], 500 * result["sent"])
+            self.assertGreater(result["p50_us"], 0)
+        kept = subprocess.run(["mosquitto_sub", "-h", "127.0.0.1", "-p", self.broker.port, "-t", "storm/#", "-W", "1"],
+                              capture_output=True, text=True, check=False)
+        self.assertEqual(kept.stdout, "")
+
+    def test_stalled_subscribers_take_nothing_from_the_others(self):
+        result, = self.run_perf("fanout-4", "--stalled", "2", "-r", "200", "-d", "1", "--warm-up", "0.1", "-s", "10k")
+        self.check_intact(result, 4)
+
+    def test_details_for_plots(self):
+        result, = self.run_perf("p2p-2", "--details", "-r", "500", "-d", "1", "--warm-up", "0.1")
+        shares, latencies = zip(*result["distribution"])
+        self.assertEqual((shares[0], shares[-1]), (0, 1))
+        self.assertEqual(sorted(latencies), list(latencies))
+        self.assertEqual(dict(result["distribution"])[0.5], result["p50_us"])
+        self.assertGreater(len(result["rates"]), 20)
+        self.assertAlmostEqual(sum(rate for _, rate in result["rates"]) / len(result["rates"]), 500, delta=50)
 
     def test_loss_is_seen(self):
         with Broker("acl_file {directory}/acl", acl="topic write #\n") as deaf:

@@ -4,20 +4,28 @@
 Run by meson (test perf-harness); by hand: POLLUX_BUILD=build tests/unit/perf/test_harness.py
 """
 
+import importlib.machinery
+import importlib.util
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
 import unittest
+import xml.etree.ElementTree
 
 sys.dont_write_bytecode = True
 TREE = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(TREE / "perf"))
 
 # pylint: disable=wrong-import-position
-from harness import html, results, scenarios
+from harness import html, machine, results, scenarios, targets
+
+LOADER = importlib.machinery.SourceFileLoader("bench", str(TREE / "perf/bench"))
+bench = importlib.util.module_from_spec(importlib.util.spec_from_loader("bench", LOADER))
+LOADER.exec_module(bench)
 
 
 def row(scenario, target, *rounds):
@@ -32,9 +40,12 @@ class Scenarios(unittest.TestCase):
             self.assertIn(scenario.measure, results.COLUMNS, name)
             self.assertTrue(set(scenario.links) <= {"vhost", "af_xdp", "tap", "kernel"}, name)
 
-    def test_the_default_ones_exist(self):
-        for name in scenarios.DEFAULT:
-            scenarios.Scenario(name)
+    def test_the_names_that_people_know_exist(self):
+        known = """echo-1 echo-1k echo-100k tcp-connect bulk p2p-50 fanin-100 fanout-100 fanout-1000 qos1-50 qos2-50 big-4k
+            rtt devices-10k devices-100k idle-1m connect-rate topics-1-to-1m subscriptions-1-to-1m retained-storm
+            reconnect-storm slow-subscriber shared-5 conn-tcp-10K-100 conn-tcp-1M-5K fanout-1-1K-1-1K
+            fanout-5-1000-5-250K p2p-1K-1K-1K-1K p2p-50K-50K-50K-50K sharedsub-1K-5-1K-1K sharedsub-50K-500-50K-50K"""
+        self.assertLessEqual(set(scenarios.DEFAULT) | set(known.split()), set(scenarios.names()))
 
     def test_a_sweep_is_one_scenario_for_each_point(self):
         found = scenarios.load("topics-1-to-1m")
@@ -45,8 +56,41 @@ class Scenarios(unittest.TestCase):
         for name in scenarios.names():
             scenario = scenarios.Scenario(name)
             kind = scenario.load[0].partition("-")[0]
-            known = {"p2p", "fanin", "fanout", "qos1", "qos2", "big", "devices", "shared", "rtt", "connect", "idle"}
+            known = {"p2p", "fanin", "fanout", "qos1", "qos2", "big", "devices", "shared", "rtt", "connect", "idle",
+                     "retained"}
             self.assertIn(kind, {"echo", "connect", "bulk"} if scenario.is_echo else known, name)
+
+
+class Setup(unittest.TestCase):
+    def test_a_million_connections_have_ports_enough(self):
+        scenario = scenarios.Scenario("idle-1m")
+        self.assertGreaterEqual(len(targets.ports_of(scenario)) * targets.CONNECTIONS_OF_PORT, 1000000)
+        self.assertEqual(len(targets.ports_of(scenarios.Scenario("p2p-50"))), 1)
+
+    @unittest.skipIf(len(os.sched_getaffinity(0)) < 2, "two CPUs")
+    def test_bounds_are_lifted_unless_they_are_the_matter(self):
+        lifted = targets.pollux_config(scenarios.Scenario("p2p-50"), "d", "on", 24)
+        kept = targets.pollux_config(scenarios.Scenario("slow-subscriber"), "d", "on", 24)
+        self.assertIn("max-queued-messages", lifted)
+        self.assertNotIn("max-queued", kept)
+
+    def test_what_fails_is_a_result(self):
+        class Host:
+            def reserve(self, _):
+                raise machine.Trouble("no room")
+
+        class Target:
+            name = "pollux"
+
+            def memory(self, _):
+                return 1
+
+        self.assertEqual(bench.attempt(Host(), None, Target(), 1), {"error": "no room"})
+        target = Target()
+        target.measure = lambda *_: (_ for _ in ()).throw(OSError("gone"))
+        host = Host()
+        host.reserve = lambda _: None
+        self.assertEqual(bench.attempt(host, None, target, 1), {"error": "gone"})
 
 
 class Arithmetic(unittest.TestCase):
@@ -67,6 +111,18 @@ class Arithmetic(unittest.TestCase):
             results.set_ratios(rows, scenario)
             self.assertEqual([one["ratio"] for one in rows], [ratio, 1])
 
+    def test_json_has_the_keys_that_were_promised(self):
+        one = row(scenarios.Scenario("p2p-50"), "pollux", {"delivered_per_s": 90, "lost": 1, "p50_us": 2})
+        self.assertEqual(list(json.loads(results.line_of_json(one, False))),
+                         ["scenario", "target", "delivered_per_s", "lost", "p50_us", "p99_us", "p999_us", "broker_cpu",
+                          "bytes_per_connection", "ratio"])
+        one = row(scenarios.Scenario("bulk"), "pollux", {"bytes_per_s": 90, "failed": 0})
+        self.assertEqual(list(json.loads(results.line_of_json(one, True))), ["scenario", "bytes_per_s"])
+
+    def test_plots_show_the_round_at_the_median(self):
+        rounds = [{"delivered_per_s": n, "rates": [[1, n]]} for n in (90, 110, 100)]
+        self.assertEqual(row(scenarios.Scenario("p2p-50"), "pollux", *rounds)["details"]["rates"], [[1, 100]])
+
     def test_share_of_the_goal(self):
         self.assertAlmostEqual(results.reaches_goal(row(scenarios.Scenario("p2p-50"), "pollux", {"delivered_per_s": 5e6})), 0.5)
         self.assertAlmostEqual(results.reaches_goal(row(scenarios.Scenario("rtt"), "pollux", {"p50_us": 4})), 2)
@@ -76,13 +132,24 @@ class Arithmetic(unittest.TestCase):
 class Report(unittest.TestCase):
     def test_is_one_file_that_needs_no_other(self):
         scenario = scenarios.Scenario("p2p-50")
-        rows = [row(scenario, "pollux", {"delivered_per_s": 3e6, "p50_us": 1.0, "p99_us": 5.0, "p999_us": 9.0}),
-                row(scenario, "<b>", {"error": "nothing came"})]
+        measured = {"delivered_per_s": 3e6, "p50_us": 1.0, "p99_us": 5.0, "p999_us": 9.0,
+                    "distribution": [[0, 0.5], [0.5, 1.0], [0.99, 5.0], [1, 2000]], "rates": [[0.5, 2.9e6], [1, 3.1e6]]}
+        slower = {**measured, "delivered_per_s": 1e5, "rates": [[0.5, 0], [1, 1e5]]}
+        rows = [row(scenario, "pollux", measured), row(scenario, "other", slower),
+                row(scenario, "<b>", {"error": "<i>nothing came"})]
         with tempfile.TemporaryDirectory() as directory:
             path = pathlib.Path(directory, "report.html")
             html.write(path, [(scenario, rows)], "title", "machine")
             text = path.read_text(encoding="utf-8")
-        self.assertIn("<svg", text)
+        drawings = re.findall(r"<svg.*?</svg>", text, re.S)
+        self.assertEqual(len(drawings), 3)
+        for drawing in drawings:
+            for element in xml.etree.ElementTree.fromstring(drawing).iter():
+                for point in element.get("points", "").split():
+                    x, y = map(float, point.split(","))
+                    self.assertTrue(0 <= x <= 840 and 0 <= y <= 200, point)
+        self.assertIn("nothing came", text)
+        self.assertNotIn("<i>", text)
         self.assertIn("3 M/s", text)
         self.assertNotIn("<b>", text)
         for outside in ("http:", "https:", "src=", "href="):
@@ -103,7 +170,7 @@ class WholeRun(unittest.TestCase):
         pollux, mosquitto, echo = [json.loads(line) for line in done.stdout.splitlines()]
         for one in pollux, mosquitto:
             self.assertEqual(one["lost"], 0)
-            self.assertTrue(set(results.JSON_ALWAYS) <= set(one))
+            self.assertEqual(set(results.JSON_MQTT), set(one))
         self.assertGreater(pollux["ratio"], 1)
         self.assertGreater(echo["requests_per_s"], 0)
         self.assertEqual(pages.read_text(), before)
