@@ -1,8 +1,10 @@
 /*
  * Fuzz target: segments and frames against a stack in each state. The input is a state, then records:
  *
- *     byte 0      state to begin in (state_enter), byte 1: options of the peer (bit 0 SACK, 1 timestamps, 2 scale, 3
- * cookies, 4 the application does not read) a record    kind (below), then its fields
+ *     byte 0      state to begin in (state_enter)
+ *     byte 1      bits: 0 SACK, 1 timestamps, 2 scale, 3 cookies, 4 the application does not read, 5 user timeout
+ *                 option, 6 ECN, 7 addresses are probed
+ *     a record    kind (below), then its fields
  *
  * After the last record time passes; then the stack is destroyed and every mbuf must be back.
  */
@@ -102,6 +104,37 @@ static void frame(struct script *s, struct reader *reader)
     script_turn(s);
 }
 
+/* IPv6 with a header that is good, so that the bytes reach what lies behind it; ICMPv6 with its checksum. */
+static void packet6(struct script *s, struct reader *reader)
+{
+    static const uint8_t all_nodes[16] = {0xff, 2, [15] = 1}, group[16] = {0xff, 2, [11] = 1, 0xff, [15] = 1};
+    static const uint8_t nobody[16];
+    const uint8_t kind = (uint8_t)take(reader, 1), next = (uint8_t)take(reader, 1);
+    const uint8_t *source = kind & 1 ? nobody : script_peer_ip6;
+    const uint8_t *destination = kind & 2 ? all_nodes : kind & 4 ? group : script_our_ip6;
+    uint8_t bytes[256];
+    size_t length = take(reader, 1);
+
+    for (size_t i = 0; i < length; i++)
+        bytes[i] = (uint8_t)take(reader, 1);
+    if (kind & 8 && length >= 8)
+        script_icmp6(s, source, destination, 255, bytes, (uint32_t)length);
+    else
+        script_ip6(s, source, destination, next, 64, bytes, (uint32_t)length);
+}
+
+/* A neighbour message for an address of ours or the peer's. */
+static void neighbour(struct script *s, struct reader *reader)
+{
+    uint8_t bytes[32] = {(uint8_t)(135 + take(reader, 1) % 2), [4] = (uint8_t)take(reader, 1), [24] = 1, 1, 2};
+    const uint8_t kind = (uint8_t)take(reader, 1);
+
+    memcpy(bytes + 8, kind & 1 ? script_our_ip6 : script_peer_ip6, 16);
+    bytes[24] = (uint8_t)(bytes[0] - 134);
+    bytes[31] = kind >> 4;
+    script_icmp6(s, script_peer_ip6, script_our_ip6, 255, bytes, kind & 2 ? 24 : 32);
+}
+
 static void sack(struct script *s, struct reader *reader)
 {
     struct tcp_sack_block blocks[TCP_SACK_BLOCKS];
@@ -117,7 +150,7 @@ static void sack(struct script *s, struct reader *reader)
 
 static void application(struct script *s, struct reader *reader)
 {
-    switch (take(reader, 1) % 6) {
+    switch (take(reader, 1) % 9) {
     case 0:
         send_all(s, take(reader, 2));
         break;
@@ -137,9 +170,21 @@ static void application(struct script *s, struct reader *reader)
         if (s->connection)
             tcp_abort(s->connection);
         break;
-    default:
+    case 5:
         if (s->connection)
             tcp_reserve(s->connection, take(reader, 2));
+        break;
+    case 6:
+        if (s->connection)
+            tcp_set_user_timeout(s->connection, (uint16_t)(1 + take(reader, 2) % 65535));
+        break;
+    case 7:
+        if (s->connection)
+            tcp_set_keepalive(s->connection, take(reader, 1) % 3);
+        break;
+    default:
+        if (s->connection)
+            tcp_set_dscp(s->connection, (uint8_t)take(reader, 1));
         break;
     }
     script_turn(s);
@@ -158,10 +203,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     s.peer.scale = 3;
     s.config.syn_cookies = options & 8 ? NET_SYN_COOKIES_ALWAYS : NET_SYN_COOKIES_AUTO;
     s.consume = !(options & 16);
+    s.config.user_timeout_option = options & 32;
+    s.config.ecn = options & 64 ? NET_ECN_ASK : NET_ECN_ACCEPT;
+    s.config.address_probes = options & 128 && state == 0;
+    s.config.callbacks.troubled = script_troubled;
+    script_use_ip6(&s);
     s.config.receive_buffer = s.config.send_buffer = 16384;
     state_enter(&s, state);
     for (unsigned records = 0; reader.left && records < 200; records++) {
-        switch (take(&reader, 1) % 5) {
+        switch (take(&reader, 1) % 7) {
         case 0:
             segment(&s, &reader);
             break;
@@ -173,6 +223,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             break;
         case 3:
             application(&s, &reader);
+            break;
+        case 5:
+            packet6(&s, &reader);
+            break;
+        case 6:
+            neighbour(&s, &reader);
             break;
         default:
             script_wait(&s, take(&reader, 2) * 1000);
