@@ -47,6 +47,13 @@ static const struct schema_leaf dataplane_leaves[] = {
      .initial = "256MiB",
      .help = "Memory of one worker for connections, sessions, queued and retained messages. When it is used up, new "
              "connections and messages are refused and counted; nothing else is taken from the machine."},
+    {.name = "match-cache-topics",
+     .type = SCHEMA_NUMBER,
+     .initial = "0",
+     .help =
+         "Topics that a worker remembers the subscribers of, a power of two; 132 bytes of its memory each. Messages on "
+         "topics beyond them are matched anew, which costs a few times as much. 0: as many as fit an eighth of "
+         "memory-per-worker (262,144 in 256MiB)."},
     {.name = "statistics-interval",
      .type = SCHEMA_MILLISECONDS,
      .initial = "100ms",

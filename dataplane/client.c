@@ -6,6 +6,7 @@
 #include "dataplane/aliases.h"
 #include "dataplane/deliver.h"
 #include "dataplane/handlers.h"
+#include "dataplane/look_ahead.h"
 #include "dataplane/move.h"
 #include "dataplane/session.h"
 #include "dataplane/worker.h"
@@ -83,10 +84,9 @@ static enum packet_result packet_handle(struct worker *worker, struct client *cl
 /* ---- Putting packets together ---------------------------------------------------------------------------------- */
 
 /* Handles the packets that lie whole in `bytes`; `*used` tells how far it came. */
-static enum packet_result packets_in_place(struct worker *worker, struct client *client, const uint8_t *bytes,
-                                           uint32_t n, uint32_t *used)
+static enum packet_result packets_handle(struct worker *worker, struct client *client, const uint8_t *bytes, uint32_t n,
+                                         uint32_t *used, struct look_ahead *ahead)
 {
-    *used = 0;
     while (*used < n) {
         struct mqtt_header header;
         const uint8_t *packet = bytes + *used;
@@ -101,6 +101,9 @@ static enum packet_result packets_in_place(struct worker *worker, struct client 
         if (header.remaining_length > n - *used - header.length) {
             break;
         }
+        if (ahead->routes != NULL) {
+            look_ahead_step(ahead);
+        }
         const enum packet_result result = packet_handle(worker, client, &header, packet + header.length);
         if (result != PACKET_DONE) {
             return result;
@@ -108,6 +111,16 @@ static enum packet_result packets_in_place(struct worker *worker, struct client 
         *used += header.length + header.remaining_length;
     }
     return PACKET_DONE;
+}
+
+static enum packet_result packets_in_place(struct worker *worker, struct client *client, const uint8_t *bytes,
+                                           uint32_t n, uint32_t *used)
+{
+    *used = 0;
+    struct look_ahead ahead = look_ahead_begin(worker->routes, bytes, n);
+    const enum packet_result result = packets_handle(worker, client, bytes, n, used, &ahead);
+    look_ahead_end(&ahead);
+    return result;
 }
 
 /* A packet too large for the scratch buffer: start to collect it. */

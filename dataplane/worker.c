@@ -14,8 +14,7 @@ enum {
     SCRATCH_SIZE = 64 * 1024, /* bytes; a larger packet that spans segments gets memory of its own */
     ANSWERS_ROOM = 64 * 1024, /* bytes of a connection's send buffer left to answers when messages have filled theirs */
     TIMER_BUDGET = 4096,      /* timers per iteration */
-    MAILS_PER_ITERATION = 512, /* of each other worker */
-    MATCH_CACHE_ENTRIES = 65536,
+    MAILS_PER_ITERATION = 512,  /* of each other worker */
     OVERLOAD_TIME_US = 1000000, /* how long one slow iteration keeps new clients out */
 };
 
@@ -137,6 +136,14 @@ static int net_create(struct worker *worker, struct shm_error *error)
     return 0;
 }
 
+/* Topics that the match cache has room for. */
+static uint32_t cache_topics(const struct shm_dataplane_config *config)
+{
+    const uint64_t fitting = config->memory_per_worker / 8 / TOPIC_CACHE_ENTRY;
+    return config->match_cache_topics != 0 ? config->match_cache_topics
+                                           : (uint32_t)rte_align64prevpow2(RTE_MIN(fitting, UINT64_C(1) << 26));
+}
+
 static int topics_create(struct worker *worker, struct shm_error *error)
 {
     const struct dataplane *dataplane = worker->dataplane;
@@ -162,7 +169,7 @@ static int topics_create(struct worker *worker, struct shm_error *error)
         .region = worker->memory,
         .subscribers = worker->subscribers,
         .shared = dataplane->shared,
-        .entries = MATCH_CACHE_ENTRIES,
+        .entries = cache_topics(&worker->config->dataplane),
     };
     worker->routes = worker->subscribers == NULL ? NULL : topic_cache_create(&cache);
     worker->sessions = session_table_create(worker->index, mqtt->max_sessions, &dataplane->seed);

@@ -84,8 +84,8 @@ struct shm_dataplane_config {
     uint32_t hugepages;              /* enum shm_hugepages */
     uint32_t packet_buffers;         /* mbufs in all */
     uint32_t statistics_interval_ms; /* how often workers copy their counters to the segment */
-    uint32_t reserved;
-    uint64_t memory_per_worker; /* bytes: sessions, queues, connections of one worker */
+    uint32_t match_cache_topics;     /* topics that a worker remembers the route of; 0: by its memory */
+    uint64_t memory_per_worker;      /* bytes: sessions, queues, connections of one worker */
 };
 
 struct shm_tcp_config {

@@ -1,10 +1,14 @@
 /*
  * The match cache: see cache.h.
  *
- * A set is four tags in one 16-byte row and four entries of three cache lines. A look-up reads the row, then the one
- * entry whose tag agrees: hash, generations, topic. The hash is a multiply-and-fold over the topic, seeded: somebody
- * who guessed the seed could make topics share a set, which costs misses and no more, since topics are compared in
- * full.
+ * A set is four tags in one 16-byte row and four entries of two cache lines. A look-up reads the row, then the one
+ * entry whose tag agrees: generation, topic. The hash is a multiply-and-fold over the topic, seeded: somebody who
+ * guessed the seed could make topics share a set, which costs misses and no more, since topics are compared in full.
+ *
+ * The number of sets grows by one whenever a full set would have to forget a topic, by linear hashing as in table.h:
+ * the entries that belong to the new set move there, two on average, so there is no moment at which everything is
+ * rebuilt. Memory for the largest size is taken at the start; what lies behind the last set is not touched before it is
+ * needed.
  */
 #include "lib/topic/cache.h"
 
@@ -13,42 +17,55 @@
 #include <string.h>
 
 #define WAYS 4u
-#define TOPIC_INLINE 64u
-#define PARTS_INLINE 7u /* pointers; a share counts twice */
+#define SETS_FIRST 1024u
+#define ENTRY_INSIDE 96u
+
+/* Tags: 30 bits of the hash and these. */
+#define TAG_VALID 1u
+#define TAG_USED 2u /* since the last search for a way to replace */
 
 struct cache_entry {
-    uint64_t hash;
-    uint64_t private_generation;
-    uint64_t shared_generation;
-    uint32_t topic_length;
+    uint32_t hash; /* low half: which set it belongs to when sets are added; the tag has the high half */
     uint8_t stripe;
-    uint8_t topic_outside; /* topic is in a block of its own */
-    uint8_t parts_outside; /* filters, groups and shares are */
-    uint8_t used;          /* since the hand of the replacement passed */
-    struct topic_route route;
+    bool is_outside;     /* parts and topic are in a block of their own */
+    uint64_t generation; /* of both tables: each only grows, so their sum is the same only if both are */
+    uint64_t workers;
+    uint16_t topic_length;
+    uint16_t filter_count;
+    uint16_t group_count;
+    uint16_t share_count;
+    /* Shares, filters, groups, then the topic. A topic up to 24 bytes with one filter lies in the first line. */
     union {
-        char topic[TOPIC_INLINE];
-        char *topic_block;
-    };
-    union {
-        void *parts[PARTS_INLINE];
-        void *parts_block;
+        uint8_t inside[ENTRY_INSIDE];
+        uint8_t *outside;
     };
 };
 
-_Static_assert(sizeof(struct cache_entry) == 192, "an entry is three cache lines");
+_Static_assert(sizeof(struct cache_entry) == TOPIC_CACHE_ENTRY, "an entry is two cache lines");
+
+/* A topic that was announced, on its way to being routed. */
+struct ahead {
+    const char *topic; /* NULL: nothing, or routed already */
+    uint64_t hash;
+    uint64_t name_hash; /* of the tables, once the topic turned out not to be cached */
+    uint32_t length;
+    uint32_t slot; /* SLOT_NONE: not cached */
+};
+
+#define SLOT_NONE UINT32_MAX
 
 struct topic_cache {
     struct topic_cache_config config;
     uint32_t *tags; /* WAYS a set; 0: empty */
     struct cache_entry *entries;
-    uint8_t *hands; /* a set's next way to replace */
-    uint32_t set_mask;
-    struct topic_cache_stats stats;
-    uint64_t ahead[TOPIC_CACHE_AHEAD]; /* hashes of topics announced, whose entries are to be asked for */
+    uint32_t sets;
+    uint32_t sets_max;
+    uint32_t mask; /* smallest 2^n - 1 that covers the sets */
     uint32_t ahead_next;
+    struct ahead ahead[TOPIC_CACHE_AHEAD]; /* a ring: the oldest is at ahead_next */
+    struct topic_cache_stats stats;
     struct topic_name name;
-    struct topic_route answer; /* of a match that was not stored */
+    struct topic_route answer;
     struct topic_matches filters;
     struct topic_matches groups;
     struct topic_shared_result shared;
@@ -92,10 +109,27 @@ static inline uint64_t cache_hash(const struct topic_seed *seed, const char *top
     return fold(fold(a ^ seed->key[1], b ^ hash), 0x9e3779b97f4a7c15ull ^ seed->key[0]) & ~seed->weaken;
 }
 
-/* Never 0, so that an empty way matches nothing. */
 static inline uint32_t hash_tag(uint64_t hash)
 {
-    return (uint32_t)(hash >> 32) | 1;
+    return (uint32_t)(hash >> 32) << 2 | TAG_VALID;
+}
+
+static inline uint32_t hash_set(const struct topic_cache *cache, uint32_t hash)
+{
+    uint32_t set = hash & cache->mask;
+    return set < cache->sets ? set : set & cache->mask >> 1;
+}
+
+/* The way of the set that has this tag, or SLOT_NONE. Tags can agree by chance: topics are compared afterwards. */
+static inline uint32_t slot_find(const struct topic_cache *cache, uint64_t hash)
+{
+    uint32_t first = hash_set(cache, (uint32_t)hash) * WAYS;
+    for (uint32_t slot = first; slot < first + WAYS; slot++) {
+        if ((cache->tags[slot] & ~TAG_USED) == hash_tag(hash)) {
+            return slot;
+        }
+    }
+    return SLOT_NONE;
 }
 
 /* ---- creation ---- */
@@ -106,45 +140,39 @@ struct topic_cache *topic_cache_create(const struct topic_cache_config *config)
     if (cache == NULL) {
         return NULL;
     }
-    uint32_t sets = WAYS;
-    while (sets * WAYS < config->entries && sets < 1u << 24) {
-        sets *= 2;
-    }
     cache->config = *config;
-    cache->set_mask = sets - 1;
-    cache->tags = mem_alloc_zero(config->region, sets * WAYS * sizeof(cache->tags[0]));
-    cache->hands = mem_alloc_zero(config->region, sets);
-    cache->entries = mem_alloc_zero(config->region, sets * WAYS * sizeof(cache->entries[0]));
+    cache->sets_max = 1;
+    while (cache->sets_max * WAYS < config->entries && cache->sets_max < 1u << 24) {
+        cache->sets_max *= 2;
+    }
+    cache->sets = cache->sets_max < SETS_FIRST ? cache->sets_max : SETS_FIRST;
+    cache->mask = cache->sets - 1;
+    cache->tags = mem_alloc(config->region, (size_t)cache->sets_max * WAYS * sizeof(cache->tags[0]));
+    cache->entries = mem_alloc(config->region, (size_t)cache->sets_max * WAYS * sizeof(cache->entries[0]));
     struct topic_allocator allocator = topic_allocator_region(config->region);
     topic_matches_init(&cache->filters, allocator);
     topic_matches_init(&cache->groups, allocator);
     topic_shared_result_init(&cache->shared, allocator);
-    if (cache->tags == NULL || cache->hands == NULL || cache->entries == NULL) {
+    if (cache->tags == NULL || cache->entries == NULL) {
         topic_cache_destroy(cache);
         return NULL;
     }
+    memset(cache->tags, 0, (size_t)cache->sets * WAYS * sizeof(cache->tags[0]));
     return cache;
 }
 
-static void entry_release(struct topic_cache *cache, struct cache_entry *entry)
+static void slot_clear(struct topic_cache *cache, uint32_t slot)
 {
-    if (entry->topic_outside) {
-        mem_free(cache->config.region, entry->topic_block);
+    if (cache->tags[slot] != 0 && cache->entries[slot].is_outside) {
+        mem_free(cache->config.region, cache->entries[slot].outside);
     }
-    if (entry->parts_outside) {
-        mem_free(cache->config.region, entry->parts_block);
-    }
-    entry->topic_outside = 0;
-    entry->parts_outside = 0;
+    cache->tags[slot] = 0;
 }
 
 void topic_cache_flush(struct topic_cache *cache)
 {
-    for (size_t i = 0; i < ((size_t)cache->set_mask + 1) * WAYS; i++) {
-        if (cache->tags[i] != 0) {
-            entry_release(cache, &cache->entries[i]);
-            cache->tags[i] = 0;
-        }
+    for (uint32_t slot = 0; slot < cache->sets * WAYS; slot++) {
+        slot_clear(cache, slot);
     }
     topic_matches_free(&cache->filters);
     topic_matches_free(&cache->groups);
@@ -160,17 +188,47 @@ void topic_cache_destroy(struct topic_cache *cache)
         topic_cache_flush(cache);
     }
     mem_free(cache->config.region, cache->tags);
-    mem_free(cache->config.region, cache->hands);
     mem_free(cache->config.region, cache->entries);
     mem_free(cache->config.region, cache);
 }
 
-/* ---- look-up ---- */
+/* ---- growing ---- */
+
+/* One set more: what belongs there moves out of the set that stood for it. */
+static void sets_add(struct topic_cache *cache)
+{
+    uint32_t set = cache->sets;
+    uint32_t to = set * WAYS;
+    cache->mask |= set;
+    uint32_t from = (set & cache->mask >> 1) * WAYS;
+    cache->sets++;
+    memset(&cache->tags[to], 0, WAYS * sizeof(cache->tags[0]));
+    for (uint32_t way = 0; way < WAYS; way++) {
+        if (cache->tags[from + way] != 0 && hash_set(cache, cache->entries[from + way].hash) == set) {
+            cache->entries[to + way] = cache->entries[from + way];
+            cache->tags[to + way] = cache->tags[from + way];
+            cache->tags[from + way] = 0;
+        }
+    }
+}
+
+/* ---- entries ---- */
+
+static inline size_t parts_size(const struct cache_entry *entry)
+{
+    return ((size_t)entry->filter_count + entry->group_count) * sizeof(void *) +
+           entry->share_count * sizeof(struct topic_share);
+}
+
+static inline uint8_t *entry_parts(struct cache_entry *entry)
+{
+    return entry->is_outside ? entry->outside : entry->inside;
+}
 
 /* Comparing needs no library call: topics are short and the last words may overlap. */
 static inline bool topic_equal(const char *a, const char *b, size_t length)
 {
-    if (length < 8 || length > TOPIC_INLINE) {
+    if (length < 8 || length > 64) {
         return memcmp(a, b, length) == 0;
     }
     uint64_t difference = load64(a + length - 8) ^ load64(b + length - 8);
@@ -180,22 +238,32 @@ static inline bool topic_equal(const char *a, const char *b, size_t length)
     return difference == 0;
 }
 
-static inline bool entry_is(const struct cache_entry *entry, uint64_t hash, const char *topic, size_t length)
+static inline bool entry_is(struct cache_entry *entry, const char *topic, size_t length)
 {
-    return entry->hash == hash && entry->topic_length == length &&
-           topic_equal(entry->topic_outside ? entry->topic_block : entry->topic, topic, length);
+    return entry->topic_length == length &&
+           topic_equal((const char *)entry_parts(entry) + parts_size(entry), topic, length);
 }
 
-static uint64_t shared_generation(const struct topic_cache *cache, unsigned stripe)
+static uint64_t generation_now(const struct topic_cache *cache, unsigned stripe)
 {
-    return cache->config.shared == NULL ? 0 : topic_shared_generation(cache->config.shared, stripe);
+    return topic_subscribers_generation(cache->config.subscribers, stripe) +
+           (cache->config.shared == NULL ? 0 : topic_shared_generation(cache->config.shared, stripe));
 }
 
-/* Nothing that the entry points to may be followed before this has said yes. */
-static inline bool entry_is_current(const struct topic_cache *cache, const struct cache_entry *entry)
+static const struct topic_route *entry_route(struct topic_cache *cache, struct cache_entry *entry)
 {
-    return entry->private_generation == topic_subscribers_generation(cache->config.subscribers, entry->stripe) &&
-           entry->shared_generation == shared_generation(cache, entry->stripe);
+    struct topic_share *shares = (struct topic_share *)(void *)entry_parts(entry);
+    struct topic_entry **filters = (struct topic_entry **)(void *)(shares + entry->share_count);
+    cache->answer = (struct topic_route){
+        .workers = entry->workers,
+        .filters = filters,
+        .groups = filters + entry->filter_count,
+        .shares = shares,
+        .filter_count = entry->filter_count,
+        .group_count = entry->group_count,
+        .share_count = entry->share_count,
+    };
+    return &cache->answer;
 }
 
 /* ---- matching and storing ---- */
@@ -249,109 +317,91 @@ static bool route_match(struct topic_cache *cache, struct topic_route *route)
     return true;
 }
 
-static size_t route_size(const struct topic_route *route)
+static uint8_t *append(uint8_t *at, const void *bytes, size_t size)
 {
-    return (route->filter_count + route->group_count) * sizeof(void *) +
-           route->share_count * sizeof(struct topic_share);
-}
-
-/* Copy a route's lists to `parts`, one after the other. */
-static void route_copy(struct topic_route *to, const struct topic_route *from, void *parts)
-{
-    struct topic_share *shares = parts;
-    struct topic_entry **filters = (struct topic_entry **)(void *)(shares + from->share_count);
-    struct topic_entry **groups = filters + from->filter_count;
-    *to = *from;
-    if (from->share_count > 0) {
-        memcpy(shares, from->shares, from->share_count * sizeof(shares[0]));
-    }
-    if (from->filter_count > 0) {
-        memcpy((void *)filters, (const void *)from->filters, from->filter_count * sizeof(filters[0]));
-    }
-    if (from->group_count > 0) {
-        memcpy((void *)groups, (const void *)from->groups, from->group_count * sizeof(groups[0]));
-    }
-    to->shares = shares;
-    to->filters = filters;
-    to->groups = groups;
+    return size == 0 ? at : (uint8_t *)memcpy(at, bytes, size) + size;
 }
 
 /* Put topic and route into an entry that holds nothing. False (and nothing held) when a block was needed and not there.
  */
 static bool entry_fill(struct topic_cache *cache, struct cache_entry *entry, const struct topic_route *route)
 {
-    size_t length = cache->name.length, size = route_size(route);
-    void *parts = entry->parts;
-    char *text = entry->topic;
-    if (length > TOPIC_INLINE && (text = mem_alloc(cache->config.region, length)) == NULL) {
+    const struct topic_name *name = &cache->name;
+    entry->filter_count = route->filter_count;
+    entry->group_count = route->group_count;
+    entry->share_count = route->share_count;
+    entry->topic_length = (uint16_t)name->length;
+    entry->workers = route->workers;
+    size_t size = parts_size(entry) + name->length;
+    entry->is_outside = size > ENTRY_INSIDE;
+    if (entry->is_outside && (entry->outside = mem_alloc(cache->config.region, size)) == NULL) {
         return false;
     }
-    if (size > sizeof(entry->parts) && (parts = mem_alloc(cache->config.region, size)) == NULL) {
-        if (text != entry->topic) {
-            mem_free(cache->config.region, text);
-        }
-        return false;
-    }
-    memcpy(text, cache->name.text, length);
-    route_copy(&entry->route, route, parts);
-    entry->topic_length = (uint32_t)length;
-    entry->topic_outside = text != entry->topic;
-    entry->parts_outside = parts != entry->parts;
-    if (entry->topic_outside) {
-        entry->topic_block = text;
-    }
-    if (entry->parts_outside) {
-        entry->parts_block = parts;
-    }
+    uint8_t *at = entry_parts(entry);
+    at = append(at, route->shares, route->share_count * sizeof(route->shares[0]));
+    at = append(at, (const void *)route->filters, route->filter_count * sizeof(route->filters[0]));
+    at = append(at, (const void *)route->groups, route->group_count * sizeof(route->groups[0]));
+    append(at, name->text, name->length);
     return true;
 }
 
-/* The way to use for a new topic: an empty one, else the first not used since the hand passed it. */
-static unsigned way_to_replace(struct topic_cache *cache, uint32_t set)
+/*
+ * The slot for a new topic of the set: an empty one, else one not used since the last search. The search begins where
+ * the topic's hash says, so that no way is preferred.
+ */
+static uint32_t slot_to_replace(struct topic_cache *cache, uint64_t hash)
 {
-    for (unsigned way = 0; way < WAYS; way++) {
-        if (cache->tags[set * WAYS + way] == 0) {
-            return way;
+    uint32_t first = hash_set(cache, (uint32_t)hash) * WAYS;
+    uint32_t start = (uint32_t)(hash >> 62);
+    for (uint32_t way = 0; way < WAYS; way++) {
+        if (cache->tags[first + way] == 0) {
+            return first + way;
         }
     }
-    for (;;) {
-        unsigned way = cache->hands[set];
-        cache->hands[set] = (way + 1) % WAYS;
-        if (!cache->entries[set * WAYS + way].used) {
-            return way;
+    for (uint32_t way = 0; way < WAYS; way++) {
+        uint32_t slot = first + (start + way) % WAYS;
+        if ((cache->tags[slot] & TAG_USED) == 0) {
+            return slot;
         }
-        cache->entries[set * WAYS + way].used = 0;
     }
+    for (uint32_t way = 0; way < WAYS; way++) {
+        cache->tags[first + way] &= ~TAG_USED;
+    }
+    return first + start;
 }
 
-/* Match, and keep the answer in `slot` of the table (or in any way of the set when slot is UINT32_MAX). */
+/* A slot for a topic that has none. The cache grows by a set when this one would have to forget something. */
+static uint32_t slot_take(struct topic_cache *cache, uint64_t hash)
+{
+    uint32_t slot = slot_to_replace(cache, hash);
+    if (cache->tags[slot] != 0 && cache->sets < cache->sets_max) {
+        sets_add(cache);
+        slot = slot_to_replace(cache, hash);
+    }
+    return slot;
+}
+
+/* Match, and keep the answer in `slot` of the table (or in any way of the set when there is none yet). */
 static const struct topic_route *route_fill(struct topic_cache *cache, uint64_t hash, uint32_t slot)
 {
-    /* Generations first: what changes during the match makes the entry stale, never the other way round. */
+    /* Generation first: what changes during the match makes the entry stale, never the other way round. */
     unsigned stripe = topic_stripe(topic_name_token(&cache->name, 0));
-    uint64_t private_generation = topic_subscribers_generation(cache->config.subscribers, stripe);
-    uint64_t shared = shared_generation(cache, stripe);
+    uint64_t generation = generation_now(cache, stripe);
     if (!route_match(cache, &cache->answer)) {
         return NULL;
     }
-    uint32_t set = (uint32_t)hash & cache->set_mask;
-    if (slot == UINT32_MAX) {
-        slot = set * WAYS + way_to_replace(cache, set);
-    }
+    slot = slot == SLOT_NONE ? slot_take(cache, hash) : slot;
+    slot_clear(cache, slot);
     struct cache_entry *entry = &cache->entries[slot];
-    entry_release(cache, entry);
-    cache->tags[slot] = 0;
     if (!entry_fill(cache, entry, &cache->answer)) {
         cache->stats.not_stored++;
         return &cache->answer;
     }
-    entry->hash = hash;
-    entry->private_generation = private_generation;
-    entry->shared_generation = shared;
+    entry->hash = (uint32_t)hash;
+    entry->generation = generation;
     entry->stripe = (uint8_t)stripe;
-    entry->used = 0;
     cache->tags[slot] = hash_tag(hash);
-    return &entry->route;
+    return &cache->answer;
 }
 
 static const struct topic_route *route_miss(struct topic_cache *cache, const char *topic, size_t length, uint64_t hash,
@@ -368,6 +418,8 @@ static const struct topic_route *route_miss(struct topic_cache *cache, const cha
     return route;
 }
 
+/* ---- look-up ---- */
+
 const struct topic_route *topic_cache_route(struct topic_cache *cache, const char *topic, size_t length,
                                             enum topic_status *status)
 {
@@ -376,46 +428,99 @@ const struct topic_route *topic_cache_route(struct topic_cache *cache, const cha
         return NULL;
     }
     uint64_t hash = cache_hash(&cache->config.seed, topic, length);
-    uint32_t first = ((uint32_t)hash & cache->set_mask) * WAYS;
-    uint32_t tag = hash_tag(hash);
-    for (uint32_t slot = first; slot < first + WAYS; slot++) {
-        struct cache_entry *entry = &cache->entries[slot];
-        if (cache->tags[slot] != tag || !entry_is(entry, hash, topic, length)) {
-            continue;
-        }
-        if (!entry_is_current(cache, entry)) {
-            cache->stats.stale++;
-            return route_miss(cache, topic, length, hash, slot, status);
-        }
-        cache->stats.hits++;
-        entry->used = 1;
-        *status = TOPIC_OK;
-        return &entry->route;
+    uint32_t slot = slot_find(cache, hash);
+    if (slot == SLOT_NONE || !entry_is(&cache->entries[slot], topic, length)) {
+        cache->stats.misses++;
+        return route_miss(cache, topic, length, hash, slot, status);
     }
-    cache->stats.misses++;
-    return route_miss(cache, topic, length, hash, UINT32_MAX, status);
+    struct cache_entry *entry = &cache->entries[slot];
+    /* Nothing that the entry points to may be followed before this. */
+    if (entry->generation != generation_now(cache, entry->stripe)) {
+        cache->stats.stale++;
+        return route_miss(cache, topic, length, hash, slot, status);
+    }
+    if ((cache->tags[slot] & TAG_USED) == 0) {
+        cache->tags[slot] |= TAG_USED;
+    }
+    cache->stats.hits++;
+    *status = TOPIC_OK;
+    return entry_route(cache, entry);
+}
+
+/* ---- looking ahead ---- */
+
+/* The row of tags has come: is the topic cached? Ask for its entry, or for where the tables have it. */
+static void ahead_find(struct topic_cache *cache, struct ahead *ahead)
+{
+    if (ahead->topic == NULL) {
+        return;
+    }
+    ahead->slot = slot_find(cache, ahead->hash);
+    if (ahead->slot != SLOT_NONE) {
+        __builtin_prefetch(&cache->entries[ahead->slot]);
+        __builtin_prefetch((const char *)&cache->entries[ahead->slot] + 64);
+        return;
+    }
+    ahead->name_hash = topic_hash(&cache->config.seed, ahead->topic, ahead->length);
+    tables_prefetch(cache, ahead->name_hash);
+    uint32_t first = hash_set(cache, (uint32_t)ahead->hash) * WAYS;
+    for (uint32_t slot = first; slot < first + WAYS; slot++) {
+        if (cache->tags[slot] == 0) {
+            __builtin_prefetch(&cache->entries[slot], 1);
+            __builtin_prefetch((const char *)&cache->entries[slot] + 64, 1);
+            break;
+        }
+    }
+}
+
+/* The entry has come, or the tables' buckets: ask for the filter. */
+static void ahead_follow(struct topic_cache *cache, struct ahead *ahead)
+{
+    if (ahead->topic == NULL) {
+        return;
+    }
+    if (ahead->slot == SLOT_NONE) {
+        tables_prefetch_entry(cache, ahead->name_hash);
+        return;
+    }
+    struct cache_entry *entry = &cache->entries[ahead->slot];
+    if (entry->is_outside) {
+        __builtin_prefetch(entry->outside);
+    } else if (entry->filter_count > 0) {
+        void *filter;
+        memcpy(&filter, entry->inside + entry->share_count * sizeof(struct topic_share), sizeof(filter));
+        __builtin_prefetch(filter);
+    }
 }
 
 void topic_cache_announce(struct topic_cache *cache, const char *topic, size_t length)
 {
-    if (length == 0) {
-        return;
+    struct ahead *ahead = &cache->ahead[cache->ahead_next % TOPIC_CACHE_AHEAD];
+    ahead->topic = length == 0 ? NULL : topic;
+    if (length > 0) {
+        ahead->length = (uint32_t)length;
+        ahead->hash = cache_hash(&cache->config.seed, topic, length);
+        __builtin_prefetch(&cache->tags[hash_set(cache, (uint32_t)ahead->hash) * WAYS]);
     }
-    uint64_t cached = cache_hash(&cache->config.seed, topic, length);
-    uint32_t first = ((uint32_t)cached & cache->set_mask) * WAYS;
-    for (uint32_t slot = first; slot < first + WAYS; slot++) {
-        if (cache->tags[slot] == hash_tag(cached)) {
-            __builtin_prefetch(&cache->entries[slot]);
-            return;
-        }
+    ahead_find(cache, &cache->ahead[(cache->ahead_next - TOPIC_CACHE_AHEAD / 3) % TOPIC_CACHE_AHEAD]);
+    ahead_follow(cache, &cache->ahead[(cache->ahead_next - TOPIC_CACHE_AHEAD * 2 / 3) % TOPIC_CACHE_AHEAD]);
+    cache->ahead_next++;
+}
+
+void topic_cache_announce_end(struct topic_cache *cache)
+{
+    for (uint32_t i = 0; i < TOPIC_CACHE_AHEAD; i++) {
+        cache->ahead[i].topic = NULL;
     }
-    uint32_t at = cache->ahead_next++ % TOPIC_CACHE_AHEAD;
-    tables_prefetch_entry(cache, cache->ahead[at]);
-    cache->ahead[at] = topic_hash(&cache->config.seed, topic, length);
-    tables_prefetch(cache, cache->ahead[at]);
+}
+
+bool topic_cache_is_large(const struct topic_cache *cache)
+{
+    return cache->sets > SETS_FIRST;
 }
 
 void topic_cache_stats(const struct topic_cache *cache, struct topic_cache_stats *stats)
 {
     *stats = cache->stats;
+    stats->room = cache->sets * WAYS;
 }

@@ -7,10 +7,10 @@
  * Owner:   the cache owns routes; a route is good until the next call with the same cache, the next change of the
  * private table, or the next quiescent state, whichever comes first.
  *
- * Fixed size, 4-way set-associative, least recently used way replaced. The generations of both tables are compared
- * before anything in an entry is followed, so an entry whose filters have gone is never dereferenced. A hit allocates
- * nothing; a miss allocates from the worker's region only for topics over 64 B or routes with more than 7
- * parts.
+ * 4-way set-associative, a way not used lately is replaced. It begins small and grows with the topics in use up to its
+ * bound. The generations of both tables are compared before anything in an entry is followed, so an entry whose filters
+ * have gone is never dereferenced. A hit allocates nothing; a miss allocates from the worker's region only when topic
+ * and route together take more than 96 B (a filter 8 B, a share 16 B).
  */
 #ifndef POLLUX_LIB_TOPIC_CACHE_H
 #define POLLUX_LIB_TOPIC_CACHE_H
@@ -19,6 +19,8 @@
 #include "lib/topic/subscribers.h"
 
 struct topic_cache;
+
+#define TOPIC_CACHE_ENTRY 128u /* bytes of memory for each topic; 4 more for its tag */
 
 /* Where messages on a topic go. */
 struct topic_route {
@@ -37,14 +39,15 @@ struct topic_cache_config {
     struct mem_region *region;
     const struct topic_subscribers *subscribers;
     const struct topic_shared *shared; /* NULL: one worker, no shared table; workers is then 1 when filters matched */
-    uint32_t entries;                  /* rounded up to a power of two, at least 16; 192 B each */
+    uint32_t entries;                  /* most topics remembered, rounded up to a power of two; touched as it is used */
 };
 
 struct topic_cache_stats {
     uint64_t hits;
     uint64_t misses;     /* never seen, or replaced since */
     uint64_t stale;      /* found, but a generation had changed */
-    uint64_t not_stored; /* matched and answered, but memory was short or the result too large to keep */
+    uint64_t not_stored; /* matched and answered, but memory was short */
+    uint64_t room;       /* topics that it has room for now */
 };
 
 struct topic_cache *topic_cache_create(const struct topic_cache_config *config);
@@ -58,13 +61,19 @@ const struct topic_route *topic_cache_route(struct topic_cache *cache, const cha
                                             enum topic_status *status);
 
 /*
- * A hint, for bursts: a message on this topic will be routed a few calls from now. On large routers the tables lie in
- * memory that takes hundreds of ns to answer; announcing each message of a burst 8 to 16 messages ahead overlaps those
- * waits. Each call also takes the next step for the topic announced TOPIC_CACHE_AHEAD calls before. Changes no answer,
- * and costs about 5 ns for a topic that is cached, 40 ns otherwise.
+ * A hint, for bursts: a message on this topic will be routed a few calls from now. With many topics the tables lie in
+ * memory that takes hundreds of ns to answer; announcing the messages of a burst TOPIC_CACHE_AHEAD ahead overlaps those
+ * waits. Each call takes the next steps for topics announced before. Changes no answer; costs about 10 ns, so it is
+ * for caches that are large (topic_cache_is_large). Topics must stay where they are until announce_end.
  */
-#define TOPIC_CACHE_AHEAD 4u
+#define TOPIC_CACHE_AHEAD 12u
 void topic_cache_announce(struct topic_cache *cache, const char *topic, size_t length);
+
+/* The burst is over: topics announced may go. */
+void topic_cache_announce_end(struct topic_cache *cache);
+
+/* Has it grown beyond what the CPU's caches hold? */
+bool topic_cache_is_large(const struct topic_cache *cache);
 
 /* Forget everything, give memory back. */
 void topic_cache_flush(struct topic_cache *cache);

@@ -595,7 +595,7 @@ static void census_worker(struct world *world, struct worker *worker)
  */
 static void census_memory(struct world *world, struct worker *worker)
 {
-    enum { CACHE_OBJECTS = 4 };
+    enum { CACHE_OBJECTS = 3 };
     topic_cache_destroy(worker->routes);
     worker->routes = NULL;
     mem_free(worker->memory, worker->route_matches);

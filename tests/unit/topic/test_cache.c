@@ -15,7 +15,7 @@ static void presence(void *arg, const struct topic_filter_name *filter, bool pre
     topic_shared_poll(shared, 0, 1000);
 }
 
-static void open_all(const struct topic_seed *with)
+static void open_with(const struct topic_seed *with, uint32_t entries)
 {
     seed = *with;
     memory = test_region_open(64 << 20);
@@ -24,9 +24,14 @@ static void open_all(const struct topic_seed *with)
     struct topic_subscribers_config config = {seed, memory.region, 1000, presence, NULL};
     table = topic_subscribers_create(&config);
     struct topic_cache_config cache_config = {
-        .seed = seed, .region = memory.region, .subscribers = table, .shared = shared, .entries = 64};
+        .seed = seed, .region = memory.region, .subscribers = table, .shared = shared, .entries = entries};
     cache = topic_cache_create(&cache_config);
     cr_assert(shared != NULL && table != NULL && cache != NULL);
+}
+
+static void open_all(const struct topic_seed *with)
+{
+    open_with(with, 64);
 }
 
 static void close_all(void)
@@ -154,6 +159,64 @@ Test(cache, long_topics_and_many_matches_are_kept_outside)
     cr_expect_eq(stats_now().hits, 4);
     cr_expect_eq(stats_now().not_stored, 0);
     topic_session_clear(table, &one, 99);
+    close_all();
+}
+
+static void route_all(unsigned topics)
+{
+    char topic[32];
+    for (unsigned i = 0; i < topics; i++) {
+        snprintf(topic, sizeof(topic), "grow/%u", i);
+        cr_assert_eq(route(topic)->filter_count, 1);
+    }
+}
+
+Test(cache, grows_with_the_topics_in_use_up_to_its_bound)
+{
+    enum { TOPICS = 20000, ROOM = 65536 };
+    open_with(&test_seed, ROOM);
+    struct topic_session one = {.handle = 1};
+    subscribe(&one, "grow/+");
+    route_all(10);
+    cr_expect_not(topic_cache_is_large(cache));
+    const uint64_t small = stats_now().room;
+    for (unsigned round = 0; round < 20; round++) {
+        route_all(TOPICS);
+    }
+    cr_expect(topic_cache_is_large(cache));
+    cr_expect_gt(stats_now().room, small);
+    const uint64_t missed = stats_now().misses;
+    route_all(TOPICS);
+    cr_expect_lt(stats_now().misses - missed, TOPICS / 50, "more than a fiftieth is still forgotten");
+    for (unsigned round = 0; round < 3; round++) {
+        route_all(4 * ROOM);
+    }
+    cr_expect_eq(stats_now().room, ROOM, "the bound holds");
+    topic_session_clear(table, &one, 9);
+    close_all();
+}
+
+Test(cache, announcing_changes_no_answer)
+{
+    enum { TOPICS = 5000 };
+    static char texts[TOPICS][32];
+    open_with(&test_seed, 65536);
+    struct topic_session one = {.handle = 1};
+    for (unsigned i = 0; i < TOPICS; i++) {
+        snprintf(texts[i], sizeof(texts[i]), i % 3 == 0 ? "t/%u/a-long-rest-of-it" : "t/%u", i);
+    }
+    for (unsigned round = 0; round < 4; round++) {
+        for (unsigned i = 0; i < TOPICS; i += TOPICS / 400) {
+            subscribe(&one, texts[i]);
+        }
+        for (unsigned i = 0; i < TOPICS; i++) {
+            const unsigned ahead = i + TOPIC_CACHE_AHEAD;
+            topic_cache_announce(cache, texts[ahead % TOPICS], ahead < TOPICS ? strlen(texts[ahead]) : 0);
+            cr_assert_eq(route(texts[i])->filter_count, i % (TOPICS / 400) == 0);
+        }
+        topic_cache_announce_end(cache);
+        topic_session_clear(table, &one, UINT32_MAX);
+    }
     close_all();
 }
 
