@@ -12,13 +12,25 @@
 
 enum { BURST = 64 };
 
+static bool backlog_create(struct station *station, uint32_t connections)
+{
+    uint32_t size = STATION_BACKLOG_MIN;
+    while (size < connections)
+        size *= 2;
+    station->backlog_mask = size - 1;
+    station->backlog = calloc(size, sizeof(*station->backlog));
+    return station->backlog != NULL;
+}
+
 static void backlog_append(struct station *station, struct rte_mbuf **frames, uint16_t count)
 {
-    uint32_t room = STATION_BACKLOG - station->backlog_count;
-    uint32_t kept = count < room ? count : room;
-    memcpy(station->backlog + station->backlog_count, frames, kept * sizeof(*frames));
-    station->backlog_count += kept;
-    rte_pktmbuf_free_bulk(frames + kept, count - kept); /* lost on the wire: TCP sends them again */
+    for (uint16_t i = 0; i < count; i++) {
+        if (station->backlog_count > station->backlog_mask) {
+            rte_pktmbuf_free_bulk(frames + i, count - i); /* lost on the wire: TCP sends them again */
+            return;
+        }
+        station->backlog[(station->backlog_head + station->backlog_count++) & station->backlog_mask] = frames[i];
+    }
 }
 
 /* lib/net hands frames over here. */
@@ -36,16 +48,18 @@ static uint16_t transmit(void *arg, unsigned interface, struct rte_mbuf **frames
 static uint32_t backlog_send(struct station *station)
 {
     uint32_t done = 0;
-    while (done < station->backlog_count) {
-        uint32_t left = station->backlog_count - done;
-        uint16_t n = (uint16_t)(left < BURST ? left : BURST);
-        uint16_t sent = rte_eth_tx_burst(station->device->port, 0, station->backlog + done, n);
+    while (station->backlog_count > 0) {
+        uint32_t n = station->backlog_mask + 1 - station->backlog_head; /* up to the ring's end */
+        n = n < station->backlog_count ? n : station->backlog_count;
+        n = n < BURST ? n : BURST;
+        uint16_t sent =
+            rte_eth_tx_burst(station->device->port, 0, station->backlog + station->backlog_head, (uint16_t)n);
+        station->backlog_head = (station->backlog_head + sent) & station->backlog_mask;
+        station->backlog_count -= sent;
         done += sent;
         if (sent < n)
             break;
     }
-    station->backlog_count -= done;
-    memmove(station->backlog, station->backlog + done, station->backlog_count * sizeof(station->backlog[0]));
     return done;
 }
 
@@ -122,6 +136,8 @@ struct station *station_create(const struct station_config *config, const char *
     if (station == NULL)
         abort();
     memset(station, 0, sizeof(*station));
+    if (!backlog_create(station, config->max_connections))
+        abort();
     station->device = config->device;
     station->callbacks = config->callbacks;
     station->arg = config->arg;
@@ -143,7 +159,9 @@ void station_destroy(struct station *station)
 {
     if (station->stack != NULL)
         net_stack_destroy(station->stack);
-    rte_pktmbuf_free_bulk(station->backlog, station->backlog_count);
+    for (uint32_t i = 0; i < station->backlog_count; i++)
+        rte_pktmbuf_free(station->backlog[(station->backlog_head + i) & station->backlog_mask]);
+    free(station->backlog);
     if (station->registered)
         rte_thread_unregister();
     free(station);

@@ -15,7 +15,10 @@
 
 struct rte_mbuf;
 
-enum { STATION_ADDRESSES = NET_INTERFACE_ADDRESSES, STATION_BACKLOG = 8192 };
+enum {
+    STATION_BACKLOG_MIN = 8192, /* frames */
+    STATION_CONGESTED = 1024,   /* of them */
+};
 
 struct station_config {
     const struct device *device;
@@ -40,8 +43,9 @@ struct station {
     uint64_t last_poll; /* cycles, when the last iteration ended */
     uint64_t busy;      /* cycles between polls of which the later had packets to handle */
     bool registered;    /* this thread with DPDK */
-    uint32_t backlog_count;
-    struct rte_mbuf *backlog[STATION_BACKLOG]; /* frames that the device had no room for */
+    /* Frames that the device had no room for, in a ring: one for each connection, since all may answer at once. */
+    uint32_t backlog_head, backlog_count, backlog_mask;
+    struct rte_mbuf **backlog;
 };
 
 /* NULL and a sentence in `*reason` at failure. */
@@ -54,7 +58,7 @@ void station_poll(struct station *station);
 /* The other side takes frames more slowly than they are made: send nothing new. */
 static inline bool station_is_congested(const struct station *station)
 {
-    return station->backlog_count > STATION_BACKLOG / 8;
+    return station->backlog_count > STATION_CONGESTED;
 }
 
 /* ns that the station was busy since it was made. */
