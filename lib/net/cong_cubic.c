@@ -32,8 +32,8 @@ static void cubic_start(struct tcp_connection *c)
 }
 
 /* REQ RFC9438 4.1-1, 4.6-1: seven tenths [test: net_script/ssthresh_once] */
-/* REQ RFC9438 4.6-2: two segments at least [test: none yet] */
-/* REQ RFC9438 4.7: the next W_max is lower [test: none yet] */
+/* REQ RFC9438 4.6-2: two segments at least [test: net_congestion/cubic_keeps_two_segments] */
+/* REQ RFC9438 4.7: the next W_max is lower [test: net_congestion/cubic_converges_fast] */
 static uint32_t cubic_reduce(struct tcp_connection *c)
 {
     uint32_t window = c->congestion_window, floor = 2u * c->send_mss;
@@ -52,7 +52,7 @@ static uint32_t cubic_k(uint32_t segments)
     return cube_root(((uint64_t)segments << 30) * 10 / 4);
 }
 
-/* REQ RFC9438 4.2-3: since avoidance began [test: none yet] */
+/* REQ RFC9438 4.2-3: since avoidance began [test: net_congestion/cubic_counts_from_the_beginning_of_avoidance] */
 static void epoch_begin(struct tcp_connection *c)
 {
     uint32_t window = c->congestion_window;
@@ -66,7 +66,8 @@ static void epoch_begin(struct tcp_connection *c)
 }
 
 /* W_cubic one round trip ahead, in bytes, within [cwnd, 1.5 cwnd] (section 4.2). */
-/* REQ RFC9438 4.2-1, 4.2-2: clamped [test: none yet] */
+/* REQ RFC9438 4.2-1: the curve [test: net_congestion/cubic_follows_its_curve] */
+/* REQ RFC9438 4.2-2: clamped [test: net_congestion/cubic_grows_by_half_at_most_in_a_round_trip] */
 static uint32_t cubic_target(const struct tcp_connection *c)
 {
     uint32_t rtt = (uint32_t)((uint64_t)(c->smoothed_rtt >> 3) * 1024 / 1000000);
@@ -84,8 +85,8 @@ static uint32_t cubic_target(const struct tcp_connection *c)
     return (uint32_t)target;
 }
 
-/* REQ RFC9438 4.3: W_est is the least [test: none yet] */
-/* REQ RFC9438 4.4-1, 4.5: the curve does both [test: none yet] */
+/* REQ RFC9438 4.3: W_est is the least [test: net_congestion/cubic_is_no_slower_than_reno] */
+/* REQ RFC9438 4.4-1, 4.5: the curve does both [test: net_congestion/cubic_is_concave_then_convex] */
 static void cubic_grow(struct tcp_connection *c, uint32_t bytes)
 {
     uint32_t window = c->congestion_window, target;

@@ -8,7 +8,7 @@ static void newreno_start(struct tcp_connection *c)
     c->congestion[ACKED] = 0;
 }
 
-/* REQ RFC5681 3.2-4: half of what is in flight [test: none yet] */
+/* REQ RFC5681 3.2-4: half of what is in flight [test: net_congestion/newreno_halves_what_is_in_flight] */
 static uint32_t newreno_reduce(struct tcp_connection *c)
 {
     uint32_t half = tcp_in_flight(c) / 2, floor = 2u * c->send_mss;
@@ -18,7 +18,7 @@ static uint32_t newreno_reduce(struct tcp_connection *c)
 }
 
 /* One segment per window acknowledged, counted in bytes so that nothing is divided. */
-/* REQ RFC5681 3.1-6: a segment a window [test: none yet] */
+/* REQ RFC5681 3.1-6: a segment a window [test: net_congestion/newreno_grows_a_segment_a_round_trip] */
 static void newreno_grow(struct tcp_connection *c, uint32_t bytes)
 {
     c->congestion[ACKED] += bytes;

@@ -39,7 +39,7 @@ bool ethernet_parse(struct net_stack *stack, struct net_packet *packet)
     }
     packet->network_offset = offset;
     if (type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4)) {
-        /* REQ RFC1122 2.4: TCP is unicast; nothing else of IPv4 is taken [test: net_script/link_broadcast_is_dropped] */
+        /* REQ RFC1122 2.4: nothing of IPv4 is taken [test: net_script/link_broadcast_is_dropped] */
         if (!(frame[0] & 1))
             return ip4_parse(stack, packet);
         DROP(stack, mbuf, drop_ip4_link_broadcast);

@@ -162,7 +162,7 @@ static bool reassembly_finish(struct net_stack *stack, struct reassembly *entry,
 }
 
 /* REQ RFC1122 3.2.1.4: in any order, no overlap [test: net_script/fragments] */
-/* REQ RFC1122 3.3.2-1: up to 65,515 bytes in 16 pieces [test: none yet] */
+/* REQ RFC1122 3.3.2-1: up to 65,515 bytes in 16 pieces [test: net_script/reassembly_of_many] */
 /* REQ RFC1122 3.3.2-2: 5 s [test: net_script/fragments] */
 bool reassembly_input(struct net_stack *stack, struct net_packet *packet, const struct net_fragment *fragment)
 {

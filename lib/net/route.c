@@ -39,7 +39,7 @@ bool route_table_build(struct net_stack *stack)
     return true;
 }
 
-/* REQ RFC1122 3.3.1: the longest prefix [test: none yet] */
+/* REQ RFC1122 3.3.1: the longest prefix [test: net_script/longest_prefix] */
 const struct net_route *route_find(const struct net_stack *stack, const struct net_address *destination, unsigned link)
 {
     const bool link_local = destination->bytes[0] == 0xfe && (destination->bytes[1] & 0xc0) == 0x80;

@@ -81,7 +81,7 @@ static bool sent_after(uint32_t a, uint32_t a_end, uint32_t b, uint32_t b_end)
 }
 
 /* Might this acknowledge the original rather than the retransmission? RFC 8985 section 6.2 step 2. */
-/* REQ RFC8985 6.2-2: younger than any round trip, or an older echo [test: none yet] */
+/* REQ RFC8985 6.2-2: younger than any round trip, or an older echo [test: net_script/rack_ignores_what_is_ambiguous] */
 static bool rack_ambiguous(const struct tcp_connection *c, const struct tcp_segment *segment,
                            const struct acknowledgement *work, uint32_t age)
 {
@@ -96,7 +96,8 @@ static bool rack_ambiguous(const struct tcp_connection *c, const struct tcp_segm
 }
 
 /* REQ RFC6298 3-1: what was sent again gives no sample [test: net_script/retransmission_gives_no_sample] */
-/* REQ RFC8985 6.2-3: of segments sent once [test: none yet] */
+/* REQ RFC8985 6.2-3: of what was sent once [test: net_script/rack_sees_reordering] */
+/* REQ RFC8985 6.2-3: of nothing else [test: net_script/rack_sees_no_reordering_in_repetitions] */
 static void rack_update(struct tcp_connection *c, const struct tcp_segment *segment, struct acknowledgement *work)
 {
     uint32_t age = stack_time(c->stack) - segment->sent_at, end = segment_end(segment);
@@ -223,7 +224,7 @@ static void sack_block(struct tcp_connection *c, const struct tcp_sack_block *bl
 }
 
 /* RFC 2883 section 4: a first block below the cumulative ACK, or inside the second block, reports a duplicate. */
-/* REQ RFC2883 5: as it says [test: none yet] */
+/* REQ RFC2883 5: as it says [test: net_script/duplicate_reports_are_recognized] */
 static bool is_duplicate_report(const struct tcp_input *in)
 {
     const struct tcp_sack_block *block = in->options.sack;
@@ -234,7 +235,7 @@ static bool is_duplicate_report(const struct tcp_input *in)
            !sequence_after(block[0].end, block[1].end);
 }
 
-/* REQ RFC8985 4-3: a wider reordering window for 16 recoveries [test: none yet] */
+/* REQ RFC8985 4-3: for 16 recoveries [test: net_script/duplicate_reports_widen_the_reordering_window] */
 static void duplicate_reported(struct tcp_connection *c)
 {
     COUNT(c->stack, tcp_dsack_received);
@@ -284,7 +285,7 @@ static void segment_trim(struct tcp_connection *c, struct tcp_segment *segment, 
  * A cumulative ACK that covers a repeated segment waited for the hole to be filled, so the time since the others were
  * sent is no round trip: the echoed timestamp is, where there is one (RFC 7323 section 4.1).
  */
-/* REQ RFC7323 4.1: only of ACKs that advance [test: none yet] */
+/* REQ RFC7323 4.1: only of ACKs that advance [test: net_script/duplicates_give_no_sample] */
 static void sample_after_repair(const struct tcp_connection *c, struct acknowledgement *work)
 {
     const struct tcp_options *options = &work->in->options;
@@ -360,9 +361,9 @@ void tcp_enter_recovery(struct tcp_connection *c)
     c->slow_start_threshold = congestion_of(c)->reduce(c);
 }
 
-/* REQ RFC6937 3-4: at the threshold [test: none yet] */
-/* REQ RFC5681 3.2-6: at the threshold [test: none yet] */
-/* REQ RFC4015 3.2-3: then nothing is undone [test: none yet] */
+/* REQ RFC6937 3-4: at the threshold [test: net_script/recovery_ends_at_the_threshold] */
+/* REQ RFC5681 3.2-6: at the threshold [test: net_script/recovery_ends_at_the_threshold] */
+/* REQ RFC4015 3.2-3: then nothing is undone [test: net_script/second_loss_is_not_undone] */
 static void recovery_finish(struct tcp_connection *c)
 {
     if (c->recovery == TCP_RECOVERY_FAST)
@@ -381,7 +382,7 @@ static void recovery_finish(struct tcp_connection *c)
 }
 
 /* RFC 6937 with the conservative bound replaced by slow start while the ACK makes progress (PRR-SSRB). */
-/* REQ RFC6937 3-1, 3-2: in proportion, then slow start [test: none yet] */
+/* REQ RFC6937 3-1, 3-2: in proportion, then slow start [test: net_script/recovery_sends_in_proportion] */
 /* REQ RFC6937 3-3: one segment at least, at first [test: net_script/sack_two_holes_and_partial_ack] */
 /* REQ RFC6675 5-1: one segment at least, at first [test: net_script/sack_two_holes_and_partial_ack] */
 static void prr(struct tcp_connection *c, const struct acknowledgement *work)
@@ -538,7 +539,7 @@ void tcp_grow_window(struct tcp_connection *c, uint32_t acked, uint32_t rtt)
 }
 
 /* After a timeout everything outstanding counts as lost, SACKs are not trusted any more (RFC 2018 section 8). */
-/* REQ RFC2018 8: SACKs are forgotten [test: none yet] */
+/* REQ RFC2018 8: SACKs are forgotten [test: net_script/timeout_forgets_sacks] */
 /* REQ RFC8985 6.3: all of it [test: net_script/ssthresh_once] */
 void tcp_mark_all_lost(struct tcp_connection *c)
 {
@@ -614,8 +615,8 @@ static void window_opened(struct tcp_connection *c)
 
 /* REQ RFC9293 3.10.7.4-4: of the newest segment [test: net_script/old_ack_for_unsent_data] */
 /* REQ RFC7323 2.4-1: counted and taken [test: net_script/window_shrunk] */
-/* REQ RFC7323 2.4-2: less than a unit of the scale is no shrinking [test: none yet] */
-/* REQ RFC9293 SHLD-17: a zero window is progress, what is in the window comes first [test: none yet] */
+/* REQ RFC7323 2.4-2: less than a unit of the scale is no shrinking [test: net_script/rounding_is_no_shrinking] */
+/* REQ RFC9293 SHLD-17: a zero window is progress [test: net_script/shrunk_to_zero_does_not_end] */
 static void window_update(struct tcp_connection *c, const struct tcp_input *in)
 {
     uint32_t before = c->send_window, edge = c->window_ack + c->send_window;
@@ -660,7 +661,7 @@ static void window_reduce(struct tcp_connection *c)
 }
 
 /* RFC 8985 section 7.4: what became of the tail loss probe? */
-/* REQ RFC8985 7.4-2: it counts as a loss [test: none yet] */
+/* REQ RFC8985 7.4-2: it counts as a loss [test: net_script/probe_that_repairs_reduces_the_window] */
 static void probe_check(struct tcp_connection *c, const struct acknowledgement *work)
 {
     if (!(c->flags & TCP_FLAG_PROBED) || sequence_before(work->in->ack, c->probe_end))
@@ -733,6 +734,8 @@ void tcp_acknowledge(struct tcp_connection *c, const struct tcp_input *in)
         if (work.advanced || work.sacked)
             c->retransmit_kind = TCP_RETRANSMIT_NONE; /* set anew by what follows, or by output */
         probe_check(c, &work);
+    } else {
+        process_sack(c, &work); /* a duplicate may be reported when all is acknowledged */
     }
     if (work.advanced && c->send_head && c->send_head != c->send_unsent && (c->send_head->flags & TCP_SEGMENT_SACKED)) {
         /* REQ RFC2018 8: the peer dropped what it had SACKed [test: net_script/sack_reneging_is_survived] */

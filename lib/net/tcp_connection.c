@@ -11,7 +11,7 @@ uint32_t tcp_initial_sequence(const struct net_stack *stack, const struct net_fl
     return (uint32_t)(stack->now >> 2) + (uint32_t)hash_sip(stack->config.seed, flow, sizeof *flow);
 }
 
-/* REQ RFC7323 5.4-2: an offset for each pair of addresses [test: none yet] */
+/* REQ RFC7323 5.4-2: an offset for each pair of addresses [test: net_script/timestamp_offsets_differ] */
 uint32_t tcp_timestamp_offset(const struct net_stack *stack, const struct net_flow *flow)
 {
     /* Addresses only: a TIME-WAIT record must see time go on between two connections (RFC 7323 section 5.4). */
@@ -35,7 +35,7 @@ static uint32_t buffer_room(const struct net_stack *stack)
     return rte_pktmbuf_data_room_size(stack->config.pool) - RTE_PKTMBUF_HEADROOM;
 }
 
-/* REQ RFC9293 MAY-18: CUBIC, or NewReno if the operator likes [test: none yet] */
+/* REQ RFC9293 MAY-18: CUBIC, or NewReno if the operator likes [test: net_script/newreno_if_configured] */
 const struct congestion *congestion_of(const struct tcp_connection *c)
 {
     return c->stack->config.congestion == NET_CONGESTION_NEWRENO ? &congestion_newreno : &congestion_cubic;

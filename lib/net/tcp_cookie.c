@@ -28,7 +28,7 @@ static unsigned mss_index(uint16_t mss)
     return index;
 }
 
-/* REQ RFC4987 3.6-4: while the backlog is full [test: none yet] */
+/* REQ RFC4987 3.6-4: while the backlog is full [test: net_script/cookies_only_when_full] */
 bool tcp_cookie_wanted(const struct net_stack *stack)
 {
     switch (stack->config.syn_cookies) {

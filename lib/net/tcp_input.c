@@ -216,7 +216,7 @@ static void syn_sent_input(struct tcp_connection *c, struct tcp_input *in)
 /* ---- The synchronized states: RFC 9293 section 3.10.7.4. */
 
 /* First, RFC 7323 section 5.3. False: dropped. */
-/* REQ RFC7323 5.2-1: a RST is not asked for its timestamp [test: none yet] */
+/* REQ RFC7323 5.2-1: a RST is not asked for its timestamp [test: net_script/rst_is_exempt_from_paws] */
 /* REQ RFC7323 5.3-1, 5.3-2: older ones are dropped and answered [test: net_script/paws] */
 /* REQ RFC7323 3.2-2, 3.2-3: missing ones drop the segment, not the connection [test: net_script/paws] */
 static bool timestamps_acceptable(struct tcp_connection *c, const struct tcp_input *in)
@@ -406,7 +406,7 @@ static void ecn_received(struct tcp_connection *c, const struct tcp_input *in)
 
 /* REQ RFC9293 3.10.7.4-2: dropped [test: net_script/segment_without_ack_is_dropped] */
 /* REQ RFC9293 MUST-35: a probe of our closed window is answered [test: net_script/both_windows_zero] */
-/* REQ RFC3168 6.1.3-2: marks count once the segment is acceptable [test: none yet] */
+/* REQ RFC3168 6.1.3-2: marks of acceptable ones [test: net_script/marks_outside_of_the_window_are_ignored] */
 static void synchronized_input(struct tcp_connection *c, struct tcp_input *in)
 {
     tcp_input_options(c->stack, in);

@@ -104,7 +104,7 @@ static inline uint32_t tcp_in_flight(const struct tcp_connection *c)
 
 /* TSval: ticks of 1.024 ms, so that no division is needed, with an offset per connection (RFC 7323 section 5.4 asks 1
  * ms..1 s). */
-/* REQ RFC7323 5.4-1: 1,024 us of a monotonic clock [test: none yet] */
+/* REQ RFC7323 5.4-1: 1,024 us of a monotonic clock [test: net_script/timestamp_clock] */
 static inline uint32_t tcp_timestamp(const struct net_stack *stack, uint32_t offset)
 {
     return (uint32_t)(stack->now >> 10) + offset;

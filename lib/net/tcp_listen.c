@@ -137,7 +137,7 @@ void half_open_timer_handler(void *arg, struct timer *timer, uint64_t now)
     half_open_send(stack, half);
 }
 
-/* REQ RFC4987 3.5: half a connection costs a record, not a connection [test: none yet] */
+/* REQ RFC4987 3.5: a record [test: net_sizes/half_a_connection_costs_a_record] */
 static void half_open_fill(struct net_stack *stack, struct tcp_half_open *half, const struct tcp_input *in,
                            const struct tcp_listener *listener)
 {
@@ -217,7 +217,7 @@ static bool syn_ack_was_lost(const struct net_stack *stack, const struct tcp_con
            !((half->flags & HALF_OPEN_TIMESTAMPS) && in->options.has_timestamp && in->options.timestamp_echo == first);
 }
 
-/* REQ RFC7323 3.2-4: only the third step's echo is looked at [test: none yet] */
+/* REQ RFC7323 3.2-4: only the third step's echo is looked at [test: net_script/echo_in_a_syn_is_ignored] */
 struct tcp_connection *tcp_accept(struct net_stack *stack, const struct tcp_half_open *half, struct tcp_input *in)
 {
     struct tcp_connection *c = connection_create(stack, &half->flow, half->hash, half->interface, half->neighbour);

@@ -23,7 +23,7 @@ static unsigned sack_room(const struct tcp_connection *c, uint32_t payload)
 
 /* REQ RFC2018 3-1: to who permitted it [test: net_script/options_only_when_agreed] */
 /* REQ RFC2018 3-2: with every ACK while something is missing [test: net_script/out_of_order_acked] */
-/* REQ RFC2883 4-2: blocks follow the duplicate [test: none yet] */
+/* REQ RFC2883 4-2: blocks follow the duplicate [test: net_script/blocks_follow_a_duplicate] */
 static void send_empty(struct tcp_connection *c, uint32_t sequence, uint8_t flags,
                        const struct tcp_sack_block *duplicate)
 {
@@ -43,10 +43,16 @@ static void send_empty(struct tcp_connection *c, uint32_t sequence, uint8_t flag
     tcp_transmit(c, &out);
 }
 
+/* Our SYN of a simultaneous open is sent and not acknowledged; send_next moves when it is. */
+static uint32_t next_sequence(const struct tcp_connection *c)
+{
+    return c->send_next + (c->state == TCP_STATE_SYN_RECEIVED);
+}
+
 void tcp_send_ack(struct tcp_connection *c)
 {
     COUNT(c->stack, tcp_acks_sent);
-    send_empty(c, c->send_next, RTE_TCP_ACK_FLAG, NULL);
+    send_empty(c, next_sequence(c), RTE_TCP_ACK_FLAG, NULL);
 }
 
 void tcp_send_duplicate_ack(struct tcp_connection *c, uint32_t start, uint32_t end)
@@ -60,7 +66,7 @@ void tcp_send_duplicate_ack(struct tcp_connection *c, uint32_t start, uint32_t e
 void tcp_send_reset(struct tcp_connection *c)
 {
     COUNT(c->stack, tcp_resets_sent);
-    send_empty(c, c->send_next, RTE_TCP_RST_FLAG | RTE_TCP_ACK_FLAG, NULL);
+    send_empty(c, next_sequence(c), RTE_TCP_RST_FLAG | RTE_TCP_ACK_FLAG, NULL);
 }
 
 void tcp_reset_segment(struct net_stack *stack, const struct tcp_input *in)
@@ -233,7 +239,7 @@ static struct rte_mbuf *segment_copy(struct tcp_connection *c, const struct tcp_
     return copy;
 }
 
-/* REQ RFC9293 MAY-7: beyond a moved edge too [test: none yet] */
+/* REQ RFC9293 MAY-7: beyond a moved edge too [test: net_script/retransmits_beyond_a_moved_edge] */
 bool tcp_retransmit_segment(struct tcp_connection *c, struct tcp_segment *segment)
 {
     bool held = rte_mbuf_refcnt_read(segment_mbuf(segment)) > 1;
@@ -340,7 +346,7 @@ void tcp_queue_fin(struct tcp_connection *c)
 /* ---- What may be sent now. */
 
 /* REQ RFC6675 5-2: holes before new data [test: net_script/loss_of_a_retransmission] */
-/* REQ RFC6675 5-3: within the window [test: none yet] */
+/* REQ RFC6675 5-3: within the window [test: net_script/recovery_sends_in_proportion] */
 /* REQ RFC9293 SHLD-16: old data as usual [test: net_script/window_shrunk_holds_new_data] */
 /* The path has become narrower since it was sent: the rest of a lost segment becomes the next lost one. */
 static bool lost_split(struct tcp_connection *c, struct tcp_segment *segment)

@@ -48,7 +48,7 @@ void tcp_timer_arm(struct tcp_connection *c)
  */
 /* REQ RFC9293 MUST-23: three minutes of SYNs [test: net_script/connect_is_given_up_late] */
 /* REQ RFC6298 2.1-1: one second [test: net_script/active_open_syn_is_repeated_then_given_up] */
-/* REQ RFC6298 2.5: 60 seconds at most [test: none yet] */
+/* REQ RFC6298 2.5: 60 seconds at most [test: net_script/timeout_is_bounded] */
 /* REQ RFC6298 5.7: three seconds until there is a sample [test: net_script/lost_syn_shrinks_the_window] */
 uint32_t tcp_rto(const struct tcp_connection *c)
 {
@@ -62,10 +62,10 @@ uint32_t tcp_rto(const struct tcp_connection *c)
     return rto < TCP_RTO_MAX_US ? (uint32_t)rto : TCP_RTO_MAX_US;
 }
 
-/* RFC 8985 section 7.2: when to probe the tail; 0 when a probe is not due before the timeout. */
+/* RFC 8985 section 7.2: when to probe the tail; 0 when no probe is due. */
 /* REQ RFC8985 4-4: not without SACK [test: net_script/timeout_backs_off] */
 /* REQ RFC8985 7.2-1, 7.2-2: two round trips and a delayed ACK [test: net_script/loss_of_the_last_segment] */
-/* REQ RFC8985 7.3-2: one at a time [test: none yet] */
+/* REQ RFC8985 7.3-2: one at a time [test: net_script/one_probe_then_the_timeout] */
 static uint32_t probe_timeout(const struct tcp_connection *c)
 {
     uint32_t timeout = c->smoothed_rtt >> 2; /* 2 * SRTT */
@@ -78,7 +78,7 @@ static uint32_t probe_timeout(const struct tcp_connection *c)
     return timeout ? timeout : 1;
 }
 
-/* REQ RFC8985 8: one deadline, of one kind [test: none yet] */
+/* REQ RFC8985 8: one deadline, of one kind [test: net_script/one_probe_then_the_timeout] */
 /* REQ RFC6298 5.1, 5.2, 5.3: set anew by sending and by ACKs [test: net_script/timeout_backs_off] */
 void tcp_set_retransmit(struct tcp_connection *c)
 {
@@ -89,9 +89,9 @@ void tcp_set_retransmit(struct tcp_connection *c)
     if (c->send_next != c->send_unacked) {
         c->retransmit_kind = TCP_RETRANSMIT_TIMEOUT;
         probe = probe_timeout(c);
-        if (probe && probe < rto) {
+        if (probe) { /* at the time of the timeout at the latest, and instead of it */
             c->retransmit_kind = TCP_RETRANSMIT_PROBE;
-            rto = probe;
+            rto = probe < rto ? probe : rto;
         }
     } else if (c->send_unsent && segment_span(c->send_unsent)) {
         c->retransmit_kind =
@@ -147,7 +147,7 @@ static bool user_timeout_over(const struct tcp_connection *c)
     return c->stack->tick - c->progress_at > us >> TIMER_TICK_SHIFT;
 }
 
-/* REQ RFC9293 MUST-20, SHLD-10: three retransmissions [test: net_script/neighbour_is_doubted, net_script/user_timeout] */
+/* REQ RFC9293 MUST-20, SHLD-10: R1 is three retransmissions [test: net_script/neighbour_is_doubted] */
 static void silence_check(struct tcp_connection *c)
 {
     if (c->backoff != TCP_R1)
@@ -169,7 +169,7 @@ static void give_up(struct tcp_connection *c)
 /* REQ RFC9438 4.8: by 0.7 [test: net_script/ssthresh_once] */
 /* REQ RFC6298 5.4: the earliest first [test: net_script/timeout_backs_off] */
 /* REQ RFC6675 5.1-1, 5.1-2: one event for the flight [test: net_script/ssthresh_once] */
-/* REQ RFC8985 7.1: the probe is forgotten [test: none yet] */
+/* REQ RFC8985 7.1: the probe is forgotten [test: net_script/one_probe_then_the_timeout] */
 static void retransmission_timeout(struct tcp_connection *c)
 {
     const bool first = c->recovery == TCP_RECOVERY_NONE && !(c->flags & TCP_FLAG_TIMESTAMPS);
@@ -226,7 +226,7 @@ static struct tcp_segment *last_sent(const struct tcp_connection *c)
 
 /* RFC 8985 section 7.3: new data if the peer's window has room, else the last segment again. */
 /* REQ RFC8985 7.3-1: new data, or the last segment [test: net_script/loss_of_the_last_segment] */
-/* REQ RFC8985 7.3-3: then the timeout [test: none yet] */
+/* REQ RFC8985 7.3-3: then the timeout [test: net_script/one_probe_then_the_timeout] */
 static void tail_loss_probe(struct tcp_connection *c)
 {
     struct tcp_segment *segment = c->send_unsent;

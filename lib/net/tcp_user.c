@@ -30,9 +30,9 @@ const char *tcp_close_reason_text(enum tcp_close_reason reason)
 /* ---- Opening. */
 
 /* RFC 6056 algorithm 3 (a keyed offset per destination), with the owner of the replies as a further condition. */
-/* REQ RFC6056 3.1-1: 32,768 ports [test: none yet] */
-/* REQ RFC6056 3.1-2: of free flows [test: none yet] */
-/* REQ RFC6056 3.3: algorithm 3 [test: none yet] */
+/* REQ RFC6056 3.1-1: 32,768 ports [test: net_script/ports_are_chosen] */
+/* REQ RFC6056 3.1-2: of free flows [test: net_script/ports_are_chosen] */
+/* REQ RFC6056 3.3: algorithm 3 [test: net_script/ports_are_hard_to_guess] */
 static bool port_choose(struct net_stack *stack, struct net_flow *flow, uint32_t *hash)
 {
     enum { FIRST = 32768, COUNT_OF = 65536 - FIRST };

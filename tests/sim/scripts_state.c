@@ -206,6 +206,250 @@ static void urgent_data_comes_in_line(struct script *s)
     CHECK(s, s->consumed == 10 && s->last_byte == 10);
 }
 
+/* ---- Opening. */
+
+static void cookies_only_when_full(struct script *s)
+{
+    struct net_address any = NET_ADDRESS_ANY;
+    struct net_census census;
+
+    s->config.max_half_open = 1;
+    script_listen(s);
+    tcp_listen(s->stack, &any, 1884, s);
+    script_send(s, S, 0, 0, 65535, 0);
+    EXPECT(s, S | A, 0, 1, 0);
+    net_census(s->stack, &census);
+    CHECK(s, census.half_open == 1 && census.connections == 0);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_syn_cookies_sent) == 0);
+    s->our_port = 1884;
+    script_send(s, S, 0, 0, 65535, 0);
+    EXPECT(s, S | A, 0, 1, 0);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_syn_cookies_sent) == 1);
+    script_send(s, A, 1, 1, 65535, 0);
+    CHECK(s, s->accepted && script_counter(s, NET_COUNTER_tcp_syn_cookies_accepted) == 1);
+}
+
+static uint16_t port_of_next(struct script *s, uint16_t wanted)
+{
+    struct net_address any = NET_ADDRESS_ANY, peer = s->config.interfaces[0].addresses[0].address;
+    struct script_segment *out;
+
+    peer.bytes[15] = 2;
+    CHECK(s, tcp_connect(s->stack, &any, wanted, &peer, 4000, s) != NULL);
+    script_turn(s);
+    out = script_next(s);
+    return out ? out->port : 0;
+}
+
+static void ports_are_chosen(struct script *s)
+{
+    script_listen(s);
+    const uint16_t first = port_of_next(s, 0), second = port_of_next(s, 0);
+    CHECK(s, first >= 32768 && second >= 32768 && first != second);
+    const uint16_t guess = second == 65535 ? 32768 : (uint16_t)(second + 1);
+    CHECK(s, port_of_next(s, guess) == guess);
+    CHECK(s, port_of_next(s, 0) != guess); /* in use */
+}
+
+/* The first port depends on the secret, and on where the connection goes. */
+static void ports_are_hard_to_guess(struct script *s)
+{
+    struct net_address any = NET_ADDRESS_ANY, peer = s->config.interfaces[0].addresses[0].address;
+    struct script_segment *out;
+    unsigned near = 0;
+
+    s->config.max_connections = 16;
+    script_listen(s);
+    peer.bytes[15] = 2;
+    uint16_t last = port_of_next(s, 0);
+    for (uint16_t port = 5000; port < 5010; port++) {
+        tcp_connect(s->stack, &any, 0, &peer, port, s);
+        script_turn(s);
+        out = script_next(s);
+        near += out && (uint16_t)(out->port - last + 64) < 128;
+        last = out ? out->port : 0;
+    }
+    CHECK(s, near <= 2);
+}
+
+/* ---- RST in every state. */
+
+static void reach(struct script *s, enum tcp_state state)
+{
+    struct tcp_info info;
+
+    if (state == TCP_STATE_SYN_RECEIVED) { /* both opened at once */
+        script_connect(s);
+        script_send(s, S, 0, 0, 65535, 0);
+        EXPECT(s, S | A, 0, 1, 0);
+    } else {
+        script_establish(s);
+        if (state == TCP_STATE_CLOSE_WAIT || state == TCP_STATE_LAST_ACK)
+            script_send(s, F | A, 1, 1, 65535, 0);
+        if (state != TCP_STATE_ESTABLISHED && state != TCP_STATE_CLOSE_WAIT)
+            tcp_shutdown(s->connection);
+        script_turn(s);
+        if (state == TCP_STATE_FIN_WAIT_2 || state == TCP_STATE_TIME_WAIT)
+            script_send(s, A, 1, 2, 65535, 0);
+        if (state == TCP_STATE_CLOSING)
+            script_send(s, F | A, 1, 1, 65535, 0);
+        if (state == TCP_STATE_TIME_WAIT)
+            script_send(s, F | A, 1, 2, 65535, 0);
+    }
+    s->out_first = s->out_count;
+    if (state == TCP_STATE_TIME_WAIT)
+        return;
+    tcp_info(s->connection, &info);
+    CHECK(s, info.state == state);
+}
+
+/* RFC 5961: exact ends it, in the window is challenged, elsewhere is nothing. */
+static void rst_in(struct script *s, enum tcp_state state, uint32_t next, enum tcp_close_reason reason)
+{
+    reach(s, state);
+    script_send(s, R, next + 200000, 0, 0, 0);
+    script_send(s, R, next - 5, 0, 0, 0);
+    EXPECT_NOTHING(s);
+    script_send(s, R, next + 5, 0, 0, 0);
+    EXPECT(s, A, -1, next, 0);
+    CHECK(s, !s->closed);
+    script_send(s, R | A, next, 1, 0, 0);
+    CHECK(s, s->closed && s->reason == reason);
+    EXPECT_NOTHING(s); /* nothing answers a RST */
+}
+
+static void rst_in_established(struct script *s)
+{
+    rst_in(s, TCP_STATE_ESTABLISHED, 1, TCP_CLOSE_RESET);
+}
+
+static void rst_in_fin_wait_1(struct script *s)
+{
+    rst_in(s, TCP_STATE_FIN_WAIT_1, 1, TCP_CLOSE_RESET);
+}
+
+static void rst_in_fin_wait_2(struct script *s)
+{
+    rst_in(s, TCP_STATE_FIN_WAIT_2, 1, TCP_CLOSE_RESET);
+}
+
+static void rst_in_close_wait(struct script *s)
+{
+    rst_in(s, TCP_STATE_CLOSE_WAIT, 2, TCP_CLOSE_RESET);
+}
+
+static void rst_in_closing(struct script *s)
+{
+    rst_in(s, TCP_STATE_CLOSING, 2, TCP_CLOSE_NORMAL);
+}
+
+static void rst_in_last_ack(struct script *s)
+{
+    rst_in(s, TCP_STATE_LAST_ACK, 2, TCP_CLOSE_NORMAL);
+}
+
+static void rst_in_syn_received(struct script *s)
+{
+    reach(s, TCP_STATE_SYN_RECEIVED);
+    script_send(s, R, 1, 0, 0, 0);
+    CHECK(s, s->closed && s->reason == TCP_CLOSE_REFUSED);
+}
+
+static void rst_in_time_wait(struct script *s)
+{
+    struct net_census census;
+
+    reach(s, TCP_STATE_TIME_WAIT);
+    script_send(s, R | A, 2, 2, 0, 0);
+    net_census(s->stack, &census);
+    CHECK(s, census.time_wait == 1);
+    EXPECT_NOTHING(s);
+}
+
+static void rst_is_exempt_from_paws(struct script *s)
+{
+    script_peer_options(s, false, true);
+    script_establish(s);
+    script_send(s, A | P, 1, 1, 65535, 10);
+    s->timestamp -= 5000;
+    script_send(s, R, 11, 0, 0, 0);
+    CHECK(s, s->closed && s->reason == TCP_CLOSE_RESET);
+}
+
+/* Abort, from each state that an application sees. */
+static void abort_in(struct script *s, enum tcp_state state, uint32_t sequence, uint32_t ack)
+{
+    reach(s, state);
+    tcp_abort(s->connection);
+    script_turn(s);
+    EXPECT(s, R | A, sequence, ack, 0);
+    CHECK(s, s->closed && s->reason == TCP_CLOSE_ABORTED);
+}
+
+static void abort_in_syn_received(struct script *s)
+{
+    abort_in(s, TCP_STATE_SYN_RECEIVED, 1, 1);
+}
+
+static void abort_in_fin_wait_1(struct script *s)
+{
+    abort_in(s, TCP_STATE_FIN_WAIT_1, 2, 1);
+}
+
+static void abort_in_fin_wait_2(struct script *s)
+{
+    abort_in(s, TCP_STATE_FIN_WAIT_2, 2, 1);
+}
+
+static void abort_in_close_wait(struct script *s)
+{
+    abort_in(s, TCP_STATE_CLOSE_WAIT, 1, 2);
+}
+
+static void abort_in_closing(struct script *s)
+{
+    abort_in(s, TCP_STATE_CLOSING, 2, 2);
+}
+
+static void abort_in_last_ack(struct script *s)
+{
+    abort_in(s, TCP_STATE_LAST_ACK, 2, 2);
+}
+
+static void abort_in_syn_sent(struct script *s)
+{
+    script_connect(s);
+    tcp_abort(s->connection);
+    script_turn(s);
+    EXPECT_NOTHING(s); /* the peer has nothing that a RST could end */
+    CHECK(s, s->closed && s->reason == TCP_CLOSE_ABORTED);
+    script_send(s, S | A, 0, 1, 65535, 0);
+    EXPECT(s, R, 1, 0, 0);
+}
+
+/* The peer lost its memory: what it sends is answered so that it resets us, and its new SYN then gets through. */
+static void peer_rebooted(struct script *s)
+{
+    script_establish(s);
+    script_app_send(s, 100);
+    s->out_first = s->out_count;
+    script_send(s, S, 5000000, 0, 65535, 0); /* the same port, soon after */
+    EXPECT(s, A, 101, 1, 0);                 /* the challenge: where we stand */
+    script_send(s, R, 1, 0, 0, 0);           /* which means nothing to it */
+    CHECK(s, s->closed && s->reason == TCP_CLOSE_RESET);
+    script_send(s, S, 5000000, 0, 65535, 0);
+    EXPECT(s, S | A, 0, 5000001, 0);
+}
+
+static void fin_is_repeated_in_each_closing_state(struct script *s)
+{
+    reach(s, TCP_STATE_CLOSING);
+    script_send(s, F | A, 1, 1, 65535, 0); /* the peer's FIN again: our ACK was lost */
+    EXPECT(s, A, 2, 2, 0);
+    script_wait(s, 1500000);
+    EXPECT(s, F | A, 1, 2, 0); /* and ours */
+}
+
 const struct script_case state_scripts[] = {
     SCRIPT(trouble_is_told),
     SCRIPT(unreachable_is_no_end),
@@ -220,5 +464,26 @@ const struct script_case state_scripts[] = {
     SCRIPT(syn_options_stay_in_the_syn),
     SCRIPT(nothing_is_urgent),
     SCRIPT(urgent_data_comes_in_line),
+    SCRIPT(cookies_only_when_full),
+    SCRIPT(ports_are_chosen),
+    SCRIPT(ports_are_hard_to_guess),
+    SCRIPT(rst_in_established),
+    SCRIPT(rst_in_fin_wait_1),
+    SCRIPT(rst_in_fin_wait_2),
+    SCRIPT(rst_in_close_wait),
+    SCRIPT(rst_in_closing),
+    SCRIPT(rst_in_last_ack),
+    SCRIPT(rst_in_syn_received),
+    SCRIPT(rst_in_time_wait),
+    SCRIPT(rst_is_exempt_from_paws),
+    SCRIPT(abort_in_syn_sent),
+    SCRIPT(abort_in_syn_received),
+    SCRIPT(abort_in_fin_wait_1),
+    SCRIPT(abort_in_fin_wait_2),
+    SCRIPT(abort_in_close_wait),
+    SCRIPT(abort_in_closing),
+    SCRIPT(abort_in_last_ack),
+    SCRIPT(peer_rebooted),
+    SCRIPT(fin_is_repeated_in_each_closing_state),
     {NULL, NULL},
 };
