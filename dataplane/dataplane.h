@@ -38,7 +38,7 @@ struct dataplane {
     uint64_t overload_cycles;         /* of an iteration that is too long; UINT64_MAX: none is */
     struct stats_segment stats;
     struct {
-        uint32_t net, mqtt, codec, runtime, loop_time, gauges;
+        uint32_t net, mqtt, codec, runtime, stages, loop_time, gauges;
     } stats_offset;
     _Atomic bool stop; /* set by the main lcore or a signal, read by all */
 };

@@ -136,10 +136,12 @@ static uint32_t receive_queue(struct worker *worker, uint32_t interface)
     const struct port *port = &worker->dataplane->ports[interface];
     const uint16_t count = rte_eth_rx_burst(port->id, (uint16_t)worker->index, packets, EXCHANGE_BURST);
     if (count > 0) {
+        stages_mark(&worker->stages, STAGE_rx);
         worker->runtime.rx_bursts++;
         worker->runtime.rx_packets += count;
         const uint16_t own = worker->count > 1 ? steer(worker, port, interface, packets, count) : count;
         net_input(worker->net, interface, packets, own, worker->now);
+        stages_mark(&worker->stages, STAGE_tcp_in);
     }
     return count;
 }
@@ -149,12 +151,14 @@ static uint32_t receive_ring(struct worker *worker, struct rte_ring *ring)
 {
     struct rte_mbuf *packets[EXCHANGE_BURST];
     const uint32_t count = rte_ring_sc_dequeue_burst(ring, (void **)packets, EXCHANGE_BURST, NULL);
+    stages_mark(&worker->stages, STAGE_rx);
     for (uint32_t start = 0, i = 1; start < count; i++) {
         if (i == count || packets[i]->port != packets[start]->port) {
             net_input(worker->net, packets[start]->port, packets + start, i - start, worker->now);
             start = i;
         }
     }
+    stages_mark(&worker->stages, STAGE_tcp_in);
     return count;
 }
 
@@ -228,11 +232,13 @@ uint16_t exchange_transmit(void *arg, unsigned interface, struct rte_mbuf **pack
 {
     struct worker *worker = arg;
     const struct port *port = &worker->dataplane->ports[interface];
+    stages_mark(&worker->stages, STAGE_tcp_out);
     if (worker->index < port->tx_queues) {
         queue_send(worker, interface, packets, count);
     } else {
         hand_over(worker, worker->index % port->tx_queues, interface, packets, count);
     }
+    stages_mark(&worker->stages, STAGE_tx);
     return count;
 }
 

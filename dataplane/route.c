@@ -406,7 +406,11 @@ static void route_shares(struct worker *worker, struct publication *publication,
 static const struct topic_route *route_find(struct worker *worker, const struct publication *publication,
                                             enum topic_status *status)
 {
-    return topic_cache_route(worker->routes, (const char *)publication->topic.data, publication->topic.length, status);
+    stages_mark(&worker->stages, worker->stages.outer);
+    const struct topic_route *route =
+        topic_cache_route(worker->routes, (const char *)publication->topic.data, publication->topic.length, status);
+    stages_mark(&worker->stages, STAGE_match);
+    return route;
 }
 
 /* REQ MQTT-5 [MQTT-4.5.0-1]: goes to all sessions that match [test: messages/publish_and_receive] */
@@ -433,6 +437,7 @@ enum route_result route_lookup(struct worker *worker, const struct publication *
 
 void route_deliver(struct worker *worker, struct publication *publication, const struct topic_route *route)
 {
+    stages_mark(&worker->stages, worker->stages.outer);
     route_local(worker, publication, route);
     if (worker->count == 1) {
         groups_deliver(worker, publication, route);
@@ -443,6 +448,7 @@ void route_deliver(struct worker *worker, struct publication *publication, const
     if (route_is_empty(route)) {
         worker->counters.messages_unmatched++;
     }
+    stages_mark(&worker->stages, STAGE_append);
 }
 
 void route_own(struct worker *worker, struct publication *publication)
@@ -468,6 +474,7 @@ void route_received(struct worker *worker, struct publication *publication)
     } else {
         route_local(worker, publication, route);
     }
+    stages_mark(&worker->stages, STAGE_append);
 }
 
 void route_received_shared(struct worker *worker, struct publication *publication, uint64_t group, uint32_t first)
@@ -478,6 +485,7 @@ void route_received_shared(struct worker *worker, struct publication *publicatio
     for (uint32_t i = 0; route != NULL && i < route->share_count; i++) {
         if (route->shares[i].group == group) {
             share_deliver(worker, publication, route, &route->shares[i], first);
+            stages_mark(&worker->stages, STAGE_append);
             return;
         }
     }

@@ -34,6 +34,12 @@ static const struct stats_definition net_definitions[] = {
 };
 #undef NET_COUNTER
 
+#define DATAPLANE_STAGE(name, help) {#name, STATS_COUNTER, "cycles", help},
+static const struct stats_definition stage_definitions[] = {
+#include "dataplane/stages.def"
+};
+#undef DATAPLANE_STAGE
+
 static const struct stats_definition loop_definitions[] = {
     {"loop_time", STATS_HISTOGRAM, "nanoseconds", "Time of iterations that found work"},
 };
@@ -87,6 +93,8 @@ int statistics_create(struct dataplane *dataplane, struct shm_error *error)
         codec_add(builder, &dataplane->stats_offset.codec, error) != 0 ||
         group_add(builder, "runtime", runtime_definitions, RTE_DIM(runtime_definitions),
                   &dataplane->stats_offset.runtime, error) != 0 ||
+        group_add(builder, "stages", stage_definitions, RTE_DIM(stage_definitions), &dataplane->stats_offset.stages,
+                  error) != 0 ||
         group_add(builder, "loop", loop_definitions, RTE_DIM(loop_definitions), &dataplane->stats_offset.loop_time,
                   error) != 0 ||
         group_add(builder, "objects", gauge_definitions, RTE_DIM(gauge_definitions), &dataplane->stats_offset.gauges,
@@ -135,12 +143,14 @@ void statistics_publish(struct worker *worker)
     struct dataplane *dataplane = worker->dataplane;
     struct stats_segment *segment = &dataplane->stats;
     gauges_take(worker);
+    stages_deal_out(&worker->stages, worker->runtime.busy_cycles);
     stats_publish_begin(segment, worker->index);
     stats_publish(segment, worker->index, dataplane->stats_offset.mqtt, WORDS(worker->counters));
     stats_publish(segment, worker->index, dataplane->stats_offset.net, net_counters(worker->net), NET_COUNTERS);
     stats_publish(segment, worker->index, dataplane->stats_offset.codec, worker->codec_errors + CODEC_FIRST,
                   CODEC_COUNT);
     stats_publish(segment, worker->index, dataplane->stats_offset.runtime, WORDS(worker->runtime));
+    stats_publish(segment, worker->index, dataplane->stats_offset.stages, WORDS(worker->stages.total));
     stats_publish(segment, worker->index, dataplane->stats_offset.loop_time, WORDS(worker->loop_time));
     stats_publish(segment, worker->index, dataplane->stats_offset.gauges, WORDS(worker->gauges));
     stats_publish_end(segment, worker->index, worker->now);

@@ -1,6 +1,7 @@
 /* A worker's set-up and its loop. See worker.h. */
 #include "dataplane/worker.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -20,20 +21,25 @@ enum {
 
 /* ---- Set-up ----------------------------------------------------------------------------------------------------- */
 
-static void *region_map(size_t size)
+/* Takes address space, and the memory too unless that is to wait for its use. NULL: there is none. */
+static void *region_map(size_t size, bool at_start)
 {
     void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED) {
         return NULL;
     }
     madvise(base, size, MADV_HUGEPAGE);
+    if (at_start && madvise(base, size, MADV_POPULATE_WRITE) != 0 && errno != EINVAL) {
+        munmap(base, size);
+        return NULL;
+    } /* EINVAL: a kernel before 5.14, where memory comes with its use */
     return base;
 }
 
 static int memory_create(struct worker *worker, struct shm_error *error)
 {
     const uint64_t size = worker->config->dataplane.memory_per_worker;
-    worker->region_base = region_map(size);
+    worker->region_base = region_map(size, worker->config->dataplane.memory_present == SHM_PRESENT_AT_START);
     worker->memory = worker->region_base == NULL ? NULL : mem_region_create(worker->region_base, size);
     /* A packet waits in the receive window until it is whole: one that never fits has to be collected instead. */
     worker->scratch_size = (uint32_t)RTE_MIN((uint64_t)SCRATCH_SIZE, worker->config->tcp.receive_buffer / 2);
@@ -338,15 +344,21 @@ static void mails_reclaim(struct worker *worker)
 
 /* ---- The loop --------------------------------------------------------------------------------------------------- */
 
-uint32_t worker_iterate(struct worker *worker)
+/* What other workers sent. */
+static uint32_t mails_exchange(struct worker *worker)
 {
-    uint32_t work = exchange_receive(worker);
-    work += timer_wheel_advance(&worker->wheel, worker->now, TIMER_BUDGET);
-    net_deliver(worker->net, worker->now);
-    if (worker->count > 1) {
-        work += mails_receive(worker);
-        mails_reclaim(worker);
-    }
+    worker->stages.outer = STAGE_mailbox;
+    const uint32_t work = mails_receive(worker);
+    mails_reclaim(worker);
+    stages_mark(&worker->stages, STAGE_mailbox);
+    worker->stages.outer = STAGE_decode;
+    return work;
+}
+
+/* What waited for something, or takes several iterations. */
+static uint32_t pending_progress(struct worker *worker)
+{
+    uint32_t work = 0;
     if (worker->waiting != NULL) {
         clients_retry(worker);
     }
@@ -360,8 +372,27 @@ uint32_t worker_iterate(struct worker *worker)
         retained_grant(worker);
     }
     work += query_answer(worker);
+    stages_mark(&worker->stages, STAGE_other);
+    return work;
+}
+
+uint32_t worker_iterate(struct worker *worker)
+{
+    struct stages *stages = &worker->stages;
+    uint32_t work = exchange_receive(worker);
+    stages_mark(stages, STAGE_rx);
+    work += timer_wheel_advance(&worker->wheel, worker->now, TIMER_BUDGET);
+    stages_mark(stages, STAGE_timers);
+    net_deliver(worker->net, worker->now);
+    stages_mark(stages, STAGE_decode);
+    if (worker->count > 1) {
+        work += mails_exchange(worker);
+    }
+    work += pending_progress(worker);
     net_output(worker->net, worker->now);
+    stages_mark(stages, STAGE_tcp_out);
     work += exchange_send(worker);
+    stages_mark(stages, STAGE_tx);
     if (worker->reader != NULL) {
         topic_reader_quiescent(worker->reader);
     }
@@ -474,11 +505,14 @@ int worker_run(void *arg)
         topic_reader_online(worker->reader);
     }
     worker->now = clock_microseconds(clock, start);
+    stages_init(&worker->stages);
     sys_topics_start(worker);
     while (!atomic_load_explicit(&worker->dataplane->stop, memory_order_relaxed)) {
         worker->now = clock_microseconds(clock, start);
+        stages_begin(&worker->stages, start);
         const uint32_t work = worker_iterate(worker);
         const uint64_t end = rte_rdtsc();
+        stages_end(&worker->stages, work > 0);
         iteration_count(worker, work, end - start);
         if (worker->idle.adaptive && worker->count > 1) {
             others_wake(worker);

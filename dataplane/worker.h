@@ -23,6 +23,7 @@
 #include "dataplane/retained.h"
 #include "dataplane/route.h"
 #include "dataplane/session.h"
+#include "dataplane/stages.h"
 #include "dataplane/subscribe.h"
 #include "dataplane/sys_topics.h"
 #include "lib/mem/mem.h"
@@ -126,6 +127,7 @@ struct worker {
 
     struct dataplane_counters counters;
     uint64_t codec_errors[MQTT_ERROR_COUNT];
+    struct stages stages;
     struct worker_runtime runtime;
     struct worker_gauges gauges;
     struct histogram loop_time; /* nanoseconds of iterations that found work */
