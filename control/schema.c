@@ -2,6 +2,7 @@
 #include "control/schema.h"
 
 static const char *const idle_names[] = {"adaptive", "busy", NULL};
+static const char *const present_names[] = {"at-start", "on-use", NULL};
 static const char *const hugepages_names[] = {"auto", "on", "off", NULL};
 static const char *const protocol_names[] = {"mqtt", NULL};
 static const char *const congestion_names[] = {"cubic", "newreno", NULL};
@@ -47,13 +48,21 @@ static const struct schema_leaf dataplane_leaves[] = {
      .initial = "256MiB",
      .help = "Memory of one worker for connections, sessions, queued and retained messages. When it is used up, new "
              "connections and messages are refused and counted; nothing else is taken from the machine."},
+    {.name = "memory-present",
+     .type = SCHEMA_ENUM,
+     .names = present_names,
+     .initial = "at-start",
+     .help = "When memory-per-worker is taken from the machine: at-start, so that no message waits for it later, or "
+             "on-use, "
+             "piece by piece; a worker then pauses for a millisecond or several whenever it needs another 2 MiB."},
     {.name = "match-cache-topics",
      .type = SCHEMA_NUMBER,
      .initial = "0",
      .help =
-         "Topics that a worker remembers the subscribers of, a power of two; 132 bytes of its memory each. Messages on "
-         "topics beyond them are matched anew, which costs a few times as much. 0: as many as fit an eighth of "
-         "memory-per-worker (262,144 in 256MiB)."},
+         "Topics that a worker remembers the subscribers of, a power of two; 132 bytes of its memory each. Twice as "
+         "many as are in use are best. Messages on topics beyond them are matched anew, which costs a few times as "
+         "much. "
+         "0: as many as fit an eighth of memory-per-worker (262,144 in 256MiB)."},
     {.name = "statistics-interval",
      .type = SCHEMA_MILLISECONDS,
      .initial = "100ms",

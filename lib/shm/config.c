@@ -24,6 +24,7 @@ const struct shm_config_field shm_config_fields[] = {
     ROOT("dataplane.hugepages", dataplane.hugepages, 0, SHM_HUGEPAGES_OFF),
     ROOT("dataplane.packet-buffers", dataplane.packet_buffers, 1024, 16777216),
     ROOT("dataplane.memory-per-worker", dataplane.memory_per_worker, 16 * MIB, 1024 * GIB),
+    ROOT("dataplane.memory-present", dataplane.memory_present, 0, SHM_PRESENT_ON_USE),
     ROOT("dataplane.match-cache-topics", dataplane.match_cache_topics, 0, 67108864),
     ROOT("dataplane.statistics-interval", dataplane.statistics_interval_ms, 10, 10000),
 

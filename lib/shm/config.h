@@ -25,6 +25,7 @@
 #define SHM_NAME_SIZE 32u    /* bytes of a port's or listener's name, with NUL */
 #define SHM_DEVICE_SIZE 256u /* bytes of DPDK device arguments, with NUL */
 
+enum shm_present { SHM_PRESENT_AT_START = 0, SHM_PRESENT_ON_USE = 1 };
 enum shm_idle { SHM_IDLE_ADAPTIVE = 0, SHM_IDLE_BUSY = 1 };
 enum shm_hugepages { SHM_HUGEPAGES_AUTO = 0, SHM_HUGEPAGES_ON = 1, SHM_HUGEPAGES_OFF = 2 };
 enum shm_protocol { SHM_PROTOCOL_MQTT = 0 };
@@ -84,8 +85,10 @@ struct shm_dataplane_config {
     uint32_t hugepages;              /* enum shm_hugepages */
     uint32_t packet_buffers;         /* mbufs in all */
     uint32_t statistics_interval_ms; /* how often workers copy their counters to the segment */
+    uint32_t memory_present;         /* enum shm_present: when memory_per_worker is taken from the machine */
     uint32_t match_cache_topics;     /* topics that a worker remembers the route of; 0: by its memory */
-    uint64_t memory_per_worker;      /* bytes: sessions, queues, connections of one worker */
+    uint32_t reserved;
+    uint64_t memory_per_worker; /* bytes: sessions, queues, connections of one worker */
 };
 
 struct shm_tcp_config {

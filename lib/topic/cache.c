@@ -19,6 +19,7 @@
 #define WAYS 4u
 #define SETS_FIRST 1024u
 #define ENTRY_INSIDE 96u
+#define SHORT_TOPIC 24u
 
 /* Tags: 30 bits of the hash and these. */
 #define TAG_VALID 1u
@@ -34,7 +35,8 @@ struct cache_entry {
     uint16_t filter_count;
     uint16_t group_count;
     uint16_t share_count;
-    /* Shares, filters, groups, then the topic. A topic up to 24 bytes with one filter lies in the first line. */
+    /* Shares, filters, groups, then the topic. One of up to SHORT_TOPIC bytes with one filter lies in the first line.
+     */
     union {
         uint8_t inside[ENTRY_INSIDE];
         uint8_t *outside;
@@ -42,6 +44,15 @@ struct cache_entry {
 };
 
 _Static_assert(sizeof(struct cache_entry) == TOPIC_CACHE_ENTRY, "an entry is two cache lines");
+
+/* `for_writing`: 1 or 0. Lines that are not needed are not asked for: how many can be under way is the limit. */
+#define ENTRY_PREFETCH(entry, length, for_writing)                       \
+    do {                                                                 \
+        __builtin_prefetch(entry, for_writing);                          \
+        if ((length) > SHORT_TOPIC) {                                    \
+            __builtin_prefetch((const char *)(entry) + 64, for_writing); \
+        }                                                                \
+    } while (0)
 
 /* A topic that was announced, on its way to being routed. */
 struct ahead {
@@ -457,8 +468,7 @@ static void ahead_find(struct topic_cache *cache, struct ahead *ahead)
     }
     ahead->slot = slot_find(cache, ahead->hash);
     if (ahead->slot != SLOT_NONE) {
-        __builtin_prefetch(&cache->entries[ahead->slot]);
-        __builtin_prefetch((const char *)&cache->entries[ahead->slot] + 64);
+        ENTRY_PREFETCH(&cache->entries[ahead->slot], ahead->length, 0);
         return;
     }
     ahead->name_hash = topic_hash(&cache->config.seed, ahead->topic, ahead->length);
@@ -466,8 +476,7 @@ static void ahead_find(struct topic_cache *cache, struct ahead *ahead)
     uint32_t first = hash_set(cache, (uint32_t)ahead->hash) * WAYS;
     for (uint32_t slot = first; slot < first + WAYS; slot++) {
         if (cache->tags[slot] == 0) {
-            __builtin_prefetch(&cache->entries[slot], 1);
-            __builtin_prefetch((const char *)&cache->entries[slot] + 64, 1);
+            ENTRY_PREFETCH(&cache->entries[slot], ahead->length, 1);
             break;
         }
     }

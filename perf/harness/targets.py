@@ -32,6 +32,8 @@ dataplane:
   hugepages: {hugepages}
   packet-buffers: {buffers}
   memory-per-worker: {memory}MiB
+  memory-present: {present}
+  match-cache-topics: {topics}
 ports:
   - name: lan0
     device: "{device}"
@@ -189,6 +191,9 @@ def pollux_config(scenario, device, hugepages, prefix):
     return POLLUX_CONFIG.format(
         broker_cpu=broker_cpu, other_cpu=other_cpu, hugepages=hugepages, device=device, prefix=prefix,
         buffers=scenario.buffers(), connections=scenario.room(), memory=1024 + scenario.room() // 700,
+        # Memory of a connection is measured by what the router takes from the machine.
+        present="on-use" if scenario.load[0].startswith("idle") else "at-start",
+        topics=4194304 if "--topics" in scenario.options else 0,
         listeners="\n".join(f"  - name: mqtt{port}\n    port: {port}" for port in ports_of(scenario)), **bounds)
 
 

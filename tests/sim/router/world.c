@@ -265,6 +265,7 @@ static void config_defaults(struct shm_config *config, uint32_t workers)
                       .core_count = 0,
                       .packet_buffers = POOL_MBUFS,
                       .statistics_interval_ms = 1000,
+                      .memory_present = SHM_PRESENT_ON_USE,
                       .memory_per_worker = MEMORY_PER_WORKER},
         .tcp = {.receive_buffer = 65536,
                 .send_buffer = 65536,
