@@ -110,7 +110,7 @@ static bool offer_setting(struct command *command, const struct schema_section *
 {
     const struct command_context *context = command->context;
     char path[SCHEMA_PATH_SIZE], value[1024], source[512];
-    struct shm_config *config = (struct shm_config *)(uintptr_t)context->config;
+    struct control_config *config = (struct control_config *)(uintptr_t)context->config;
     uint32_t line = context->origin->lines[section - schema_sections][index][leaf];
     if (section->list)
         snprintf(path, sizeof path, "%s[%u].%s", section->name, index, section->leaves[leaf].name);
@@ -123,7 +123,7 @@ static bool offer_setting(struct command *command, const struct schema_section *
 
 static void show_config(struct command *command)
 {
-    const struct shm_config *config = command->context->config;
+    const struct shm_config *config = &command->context->config->dataplane;
     for (size_t i = 0; i < schema_section_count; i++) {
         const struct schema_section *section = &schema_sections[i];
         uint32_t entries = 1;
@@ -145,6 +145,48 @@ static void show_version(struct command *command)
                              (json_int_t)getpid(), "uptime-seconds", (json_int_t)uptime, "config-file",
                              command->context->config_file));
     finish_list(command);
+}
+
+static void show_users(struct command *command)
+{
+    struct users *users = command->context->users;
+    struct shm_error error;
+    if (users && users_refresh(users, &error) < 0) {
+        put_error(&command->sink, error.text);
+        return;
+    }
+    for (size_t i = 0; users && i < users_count(users); i++) {
+        const struct user *user = users_at(users, i);
+        json_t *name = json_from_bytes((const uint8_t *)user->name, strlen(user->name));
+        if (!offer(command, json_pack("{s:o, s:s, s:I}", "name", name, "method", SCRAM_METHOD, "iterations",
+                                      (json_int_t)user->secret.iterations)))
+            break;
+    }
+    finish_list(command);
+}
+
+/* ---- users ------------------------------------------------------------------------------------------------------ */
+
+static void run_user(struct command *command)
+{
+    const json_t *words = json_object_get(command->request, "args");
+    const char *what = json_string_value(json_array_get(words, 0));
+    const char *name = json_string_value(json_array_get(words, 1));
+    const char *password = json_string_value(json_object_get(command->request, "password"));
+    struct users *users = command->context->users;
+    struct shm_error error;
+    bool adds = what && strcmp(what, "add") == 0;
+    int result = -1;
+    if (!users)
+        shm_error_set(&error, "there are no users: the configuration has no authentication.users-file");
+    else if (!name || (!adds && (!what || strcmp(what, "delete") != 0)) || (adds && !password))
+        shm_error_set(&error, "user add NAME with a password, or user delete NAME");
+    else
+        result = adds ? users_add(users, name, password, &error) : users_delete(users, name, &error);
+    if (result != 0)
+        put_error(&command->sink, error.text);
+    else
+        put_end(command->context, &command->sink, users_count(users));
 }
 
 /* ---- lists from the dataplane ----------------------------------------------------------------------------------- */
@@ -282,7 +324,7 @@ static const struct listing listings[] = {
     {"clients", SHM_REQUEST_CLIENTS, NULL}, {"connections", SHM_REQUEST_CONNECTIONS, NULL},
     {"census", SHM_REQUEST_CENSUS, NULL},   {"listeners", SHM_REQUEST_LISTENERS, NULL},
     {"counters", 0, show_counters},         {"config", 0, show_config},
-    {"version", 0, show_version},
+    {"version", 0, show_version},           {"users", 0, show_users},
 };
 
 static const struct listing *find_listing(const char *name)
@@ -327,10 +369,12 @@ static bool run(struct command *command, struct shm_error *error)
             return put_error(&command->sink, error->text), false;
         return start_request(command, false);
     }
+    if (verb && strcmp(verb, "user") == 0)
+        return run_user(command), false;
     const struct listing *listing = verb && strcmp(verb, "show") == 0 ? find_listing(what) : NULL;
     if (!listing) {
         put_error(&command->sink, "unknown command; there are: show runtime|ports|clients|connections|census|listeners|"
-                                  "counters|config|version, kick CLIENT");
+                                  "counters|config|version|users, kick CLIENT, user add|delete NAME");
         return false;
     }
     if (listing->show)

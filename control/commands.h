@@ -5,6 +5,7 @@
  *
  *      {"command": "show", "args": ["clients"], "filter": {"id": "dev*"}, "sort": "queued-messages", "limit": 20}
  *      {"command": "kick", "args": ["client id"]}         or "#0x..." for a handle
+ *      {"command": "user", "args": ["add", "name"], "password": "..."}        and "delete" without a password
  *
  * Lists from the dataplane come page by page; the next page is asked for only when the reader has taken the last one,
  * so a million clients and a slow reader need no more memory than one page.
@@ -16,12 +17,14 @@
 #include <jansson.h>
 
 #include "control/dataplane_peer.h"
+#include "control/users.h"
 #include "control/yaml_config.h"
 
 /* What commands read; the same for all, lives as long as the program. */
 struct command_context {
     struct dataplane_peer *peer;
-    const struct shm_config *config;
+    const struct control_config *config;
+    struct users *users; /* NULL: everybody may log in */
     const struct config_origin *origin;
     const char *config_file;
     const char *run_dir;

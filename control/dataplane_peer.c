@@ -41,6 +41,12 @@ struct dataplane_peer {
     struct shm_segment reply_segment;
     struct shm_ring_producer requests;
     struct shm_ring_consumer replies;
+    struct shm_segment question_segment;
+    struct shm_segment verdict_segment;
+    struct shm_ring_consumer questions;
+    struct shm_ring_producer verdicts;
+    peer_question_handler question_handler; /* NULL: nobody answers */
+    void *question_argument;
     struct stats_reader *statistics;
     uint32_t last_id;
     struct pending pending[PEER_REQUESTS_MAX];
@@ -130,6 +136,17 @@ static void expire_requests(struct dataplane_peer *peer, uint64_t now)
                                               "taken by another program");
 }
 
+void peer_set_question_handler(struct dataplane_peer *peer, peer_question_handler handler, void *argument)
+{
+    peer->question_handler = handler;
+    peer->question_argument = argument;
+}
+
+bool peer_verdict(struct dataplane_peer *peer, const struct shm_login_verdict *verdict)
+{
+    return peer->state == PEER_RUNNING && shm_ring_push(&peer->verdicts, verdict) == SHM_RING_OK;
+}
+
 /* ---- coming and going ------------------------------------------------------------------------------------------ */
 
 /* The one way in which a link ends. Everything of it is gone before the handlers of its requests hear of it, because
@@ -150,6 +167,8 @@ static void drop(struct dataplane_peer *peer, enum peer_state state, const char 
     }
     shm_segment_close(&peer->request_segment);
     shm_segment_close(&peer->reply_segment);
+    shm_segment_close(&peer->question_segment);
+    shm_segment_close(&peer->verdict_segment);
     if (peer->statistics)
         stats_reader_detach(peer->statistics);
     set_state(peer, state, text);
@@ -182,35 +201,64 @@ static void take_reply(struct dataplane_peer *peer, const struct shm_reply *repl
         copy.handler(copy.argument, reply);
 }
 
+/* Takes up to REPLIES_AT_ONCE replies. False: none is left, or the link has ended. */
+static bool take_replies(struct dataplane_peer *peer)
+{
+    for (uint32_t i = 0; i < REPLIES_AT_ONCE; i++) {
+        struct shm_reply reply;
+        struct shm_error error;
+        enum shm_ring_result result = shm_ring_pop(&peer->replies, &reply);
+        if (result == SHM_RING_EMPTY)
+            return false;
+        if (result == SHM_RING_CORRUPT)
+            shm_error_set(&error, "the reply ring is corrupt");
+        if (result == SHM_RING_CORRUPT || shm_reply_check(&reply, &error) != 0) {
+            protocol_error(peer, &error);
+            return false;
+        }
+        take_reply(peer, &reply);
+        /* A handler may have ended the link. */
+        if (peer->state != PEER_RUNNING)
+            return false;
+    }
+    return true;
+}
+
+/* The same for questions. */
+static bool take_questions(struct dataplane_peer *peer)
+{
+    for (uint32_t i = 0; i < REPLIES_AT_ONCE; i++) {
+        struct shm_login_question question;
+        struct shm_error error;
+        enum shm_ring_result result = shm_ring_pop(&peer->questions, &question);
+        if (result == SHM_RING_EMPTY)
+            return false;
+        if (result == SHM_RING_CORRUPT)
+            shm_error_set(&error, "the ring of logins is corrupt");
+        if (result == SHM_RING_CORRUPT || shm_login_question_check(&question, &error) != 0) {
+            protocol_error(peer, &error);
+            return false;
+        }
+        if (peer->question_handler)
+            peer->question_handler(peer->question_argument, &question);
+        explicit_bzero(&question, sizeof question);
+    }
+    return true;
+}
+
 static void replies_ready(void *argument, uint32_t events)
 {
     struct dataplane_peer *peer = argument;
     uint64_t count;
     ssize_t size = read(peer->event_source.fd, &count, sizeof count);
     (void)size; /* EAGAIN: it was read before */
-    for (uint32_t i = 0; i < REPLIES_AT_ONCE; i++) {
-        struct shm_reply reply;
-        struct shm_error error;
-        enum shm_ring_result result = shm_ring_pop(&peer->replies, &reply);
-        if (result == SHM_RING_EMPTY)
-            return;
-        if (result == SHM_RING_CORRUPT) {
-            shm_error_set(&error, "the reply ring is corrupt");
-            protocol_error(peer, &error);
-            return;
-        }
-        if (shm_reply_check(&reply, &error) != 0) {
-            protocol_error(peer, &error);
-            return;
-        }
-        take_reply(peer, &reply);
-        /* A handler may have ended the link. */
-        if (peer->state != PEER_RUNNING)
-            return;
-    }
+    bool more = take_replies(peer);
+    if (peer->state == PEER_RUNNING)
+        more |= take_questions(peer);
     /* More may wait: keep the descriptor readable, so that the loop comes back after others had their turn. */
     count = 1;
-    size = write(peer->event_source.fd, &count, sizeof count);
+    if (more && peer->state == PEER_RUNNING)
+        size = write(peer->event_source.fd, &count, sizeof count);
 }
 
 /* ---- the handshake --------------------------------------------------------------------------------------------- */
@@ -241,6 +289,16 @@ static int take_hello(struct dataplane_peer *peer, const struct link_hello *hell
     return 0;
 }
 
+static int open_rings(struct dataplane_peer *peer, struct shm_error *error)
+{
+    if (shm_ring_open_producer(&peer->requests, &peer->request_segment, SHM_REQUEST_SLOTS, SHM_SLOT_SIZE, error) != 0 ||
+        shm_ring_open_consumer(&peer->replies, &peer->reply_segment, SHM_REPLY_SLOTS, SHM_SLOT_SIZE, error) != 0 ||
+        shm_ring_open_consumer(&peer->questions, &peer->question_segment, SHM_LOGIN_SLOTS, SHM_LOGIN_SLOT_SIZE,
+                               error) != 0)
+        return -1;
+    return shm_ring_open_producer(&peer->verdicts, &peer->verdict_segment, SHM_LOGIN_SLOTS, SHM_LOGIN_SLOT_SIZE, error);
+}
+
 /* A descriptor that was taken over is set to -1 in the message, so that whatever is left there can be closed in one
  * place, also half-way through. */
 static int take_segments(struct dataplane_peer *peer, struct link_segments *segments, struct shm_error *error)
@@ -264,8 +322,15 @@ static int take_segments(struct dataplane_peer *peer, struct link_segments *segm
     segments->replies = -1;
     if (shm_segment_attach(&peer->reply_segment, taken.replies, SHM_SEGMENT_REPLIES, reply_size, true, error) != 0)
         return -1;
-    if (shm_ring_open_producer(&peer->requests, &peer->request_segment, SHM_REQUEST_SLOTS, SHM_SLOT_SIZE, error) != 0 ||
-        shm_ring_open_consumer(&peer->replies, &peer->reply_segment, SHM_REPLY_SLOTS, SHM_SLOT_SIZE, error) != 0)
+    size_t login_size = shm_ring_segment_size(SHM_LOGIN_SLOTS, SHM_LOGIN_SLOT_SIZE);
+    segments->questions = -1;
+    if (shm_segment_attach(&peer->question_segment, taken.questions, SHM_SEGMENT_QUESTIONS, login_size, true, error) !=
+        0)
+        return -1;
+    segments->verdicts = -1;
+    if (shm_segment_attach(&peer->verdict_segment, taken.verdicts, SHM_SEGMENT_VERDICTS, login_size, true, error) != 0)
+        return -1;
+    if (open_rings(peer, error) != 0)
         return -1;
     peer->event_source.fd = taken.reply_event;
     if (loop_add(peer->loop, &peer->event_source, EPOLLIN) != 0) {
@@ -376,6 +441,8 @@ struct dataplane_peer *peer_create(struct loop *loop, const char *run_dir, const
     peer->link = LINK_NONE;
     peer->request_segment = SHM_SEGMENT_CLOSED;
     peer->reply_segment = SHM_SEGMENT_CLOSED;
+    peer->question_segment = SHM_SEGMENT_CLOSED;
+    peer->verdict_segment = SHM_SEGMENT_CLOSED;
     peer->link_source = (struct loop_source){-1, link_ready, peer};
     peer->event_source = (struct loop_source){-1, replies_ready, peer};
     peer->info.since = (int64_t)time(NULL);

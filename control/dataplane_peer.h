@@ -10,6 +10,7 @@
 
 #include "control/loop.h"
 #include "lib/shm/link.h"
+#include "lib/shm/login.h"
 #include "lib/shm/messages.h"
 #include "lib/stats/stats.h"
 
@@ -47,6 +48,14 @@ uint32_t peer_request(struct dataplane_peer *peer, const struct shm_request *req
 
 /* The asker is gone: no further callback for this id. */
 void peer_cancel(struct dataplane_peer *peer, uint32_t id);
+
+/* Gets each question of the dataplane about a login. It has been checked; it is the callee's for the time of the call.
+ */
+typedef void (*peer_question_handler)(void *argument, const struct shm_login_question *question);
+void peer_set_question_handler(struct dataplane_peer *peer, peer_question_handler handler, void *argument);
+
+/* Answers one. False: there is no dataplane, or it does not take answers; the login times out there. */
+bool peer_verdict(struct dataplane_peer *peer, const struct shm_login_verdict *verdict);
 
 /* ---- what is known about it ------------------------------------------------------------------------------------ */
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
 #include <time.h>
@@ -15,6 +16,7 @@
 
 #include "control/admin.h"
 #include "control/log.h"
+#include "control/logins.h"
 #include "control/reference.h"
 
 #define TICK_US 100000u
@@ -92,7 +94,7 @@ static int take_arguments(int argc, char **argv, struct arguments *arguments)
     return 2;
 }
 
-static int read_config(const char *name, struct shm_config *config, struct config_origin *origin)
+static int read_config(const char *name, struct control_config *config, struct config_origin *origin)
 {
     FILE *input = fopen(name, "r");
     if (!input) {
@@ -148,16 +150,21 @@ static int serve(struct command_context *context)
         return 1;
     }
     context->started = loop_now();
-    context->peer = peer_create(&loop, context->run_dir, context->config);
-    struct admin *admin = context->peer ? admin_open(&loop, context->run_dir, context, &error) : NULL;
+    context->peer = peer_create(&loop, context->run_dir, &context->config->dataplane);
+    struct logins *logins =
+        context->peer ? logins_open(&loop, context->peer, context->users, &context->config->dataplane.authentication)
+                      : NULL;
+    struct admin *admin = logins ? admin_open(&loop, context->run_dir, context, &error) : NULL;
     if (!admin) {
         log_line("%s", error.text);
+        logins_close(logins);
         peer_free(context->peer);
         return 1;
     }
     log_line("ready; configuration %s, run directory %s", context->config_file, context->run_dir);
     loop_run(&loop, TICK_US, tick, context->peer);
     admin_close(admin);
+    logins_close(logins);
     peer_free(context->peer);
     close(signals.fd);
     loop_close(&loop);
@@ -166,7 +173,7 @@ static int serve(struct command_context *context)
 
 int main(int argc, char **argv)
 {
-    static struct shm_config config;
+    static struct control_config config;
     static struct config_origin origin;
     struct arguments arguments = {.run_dir = LINK_RUN_DIR_DEFAULT};
     int status = take_arguments(argc, argv, &arguments);
@@ -178,11 +185,19 @@ int main(int argc, char **argv)
         printf("%s: correct\n", arguments.config_file);
         return 0;
     }
-    if (complete_config(&config) != 0) {
+    if (complete_config(&config.dataplane) != 0) {
         log_line("no random numbers: %s", strerror(errno));
         return 1;
     }
     struct command_context context = {
         .config = &config, .origin = &origin, .config_file = arguments.config_file, .run_dir = arguments.run_dir};
-    return serve(&context);
+    prctl(PR_SET_DUMPABLE, 0); /* passwords pass through this memory: no core dump, no ptrace */
+    struct shm_error error;
+    if (config.users_file[0] && !(context.users = users_open(config.users_file, &error))) {
+        log_line("%s", error.text);
+        return 1;
+    }
+    const int result = serve(&context);
+    users_close(context.users);
+    return result;
 }

@@ -8,6 +8,7 @@ static const char *const protocol_names[] = {"mqtt", NULL};
 static const char *const congestion_names[] = {"cubic", "newreno", NULL};
 static const char *const cookies_names[] = {"auto", "never", "always", NULL};
 static const char *const shared_names[] = {"round-robin", "sticky", "hash-client", "hash-topic", "least-backlog", NULL};
+static const char *const anonymous_names[] = {"auto", "true", "false", NULL};
 static const char *const policy_names[] = {"drop-new", "drop-old", "disconnect", NULL};
 
 static const struct schema_leaf dataplane_leaves[] = {
@@ -345,9 +346,31 @@ static const struct schema_leaf mqtt_leaves[] = {
      .word_value = 0,
      .help = "How often the $SYS topics are published."},
     {.name = "allow-anonymous",
-     .type = SCHEMA_BOOLEAN,
-     .initial = "true",
-     .help = "Whether clients without a user name may connect."},
+     .type = SCHEMA_ENUM,
+     .names = anonymous_names,
+     .initial = "auto",
+     .help = "Whether clients without a user name and an authentication method may connect. Auto: as long as there is "
+             "no authentication.users-file."},
+};
+
+static const struct schema_leaf authentication_leaves[] = {
+    {.name = "users-file",
+     .type = SCHEMA_NAME,
+     .offset = offsetof(struct control_config, users_file),
+     .size = sizeof(((struct control_config *)0)->users_file),
+     .help =
+         "Who may log in: a file that `polluxctl user` keeps and only pollux-control reads. With it, user names and "
+         "passwords of CONNECT are checked, and MQTT 5 clients can use SCRAM-SHA-256. Without it, nothing is "
+         "checked."},
+    {.name = "max-logins",
+     .type = SCHEMA_NUMBER,
+     .initial = "1024",
+     .help = "Logins under way at the same time, shared evenly by the workers. A CONNECT beyond it is refused with "
+             "0x89 (server busy)."},
+    {.name = "timeout",
+     .type = SCHEMA_SECONDS,
+     .initial = "10s",
+     .help = "A login that takes longer, for the client or for pollux-control, is refused."},
 };
 
 #define LEAVES(table) .leaves = table, .leaf_count = sizeof table / sizeof table[0]
@@ -366,6 +389,7 @@ const struct schema_section schema_sections[] = {
      LEAVES(listener_leaves)},
     {.name = "tcp", .help = "The TCP stack.", LEAVES(tcp_leaves)},
     {.name = "mqtt", .help = "Limits and policies of the MQTT protocol.", LEAVES(mqtt_leaves)},
+    {.name = "authentication", .help = "Who may connect.", LEAVES(authentication_leaves)},
 };
 
 const size_t schema_section_count = sizeof schema_sections / sizeof schema_sections[0];

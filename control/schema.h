@@ -53,6 +53,12 @@ struct schema_section {
     uint32_t leaf_count;
 };
 
+/* Everything that the file says. */
+struct control_config {
+    struct shm_config dataplane; /* handed to the dataplane; what schema_base gives for most sections */
+    char users_file[256];        /* control's own: who may log in; empty: nobody has to */
+};
+
 #define SCHEMA_LEAVES_MAX 64u /* in one section */
 #define SCHEMA_SECTIONS_MAX 8u
 #define SCHEMA_PATH_SIZE 64u
@@ -64,7 +70,7 @@ extern const size_t schema_section_count;
 const struct shm_config_field *schema_field(const struct schema_section *section, const struct schema_leaf *leaf);
 
 /* The struct that entry `index` of a section fills: the config itself, a port or a listener. */
-void *schema_base(const struct schema_section *section, struct shm_config *config, uint32_t index);
+void *schema_base(const struct schema_section *section, struct control_config *config, uint32_t index);
 
 /* What is allowed, for people: "0..65535", "one of adaptive, busy", "4KiB..1GiB". Returns `text`. */
 const char *schema_allowed(const struct schema_section *section, const struct schema_leaf *leaf, char *text,

@@ -130,12 +130,12 @@ const struct shm_config_field *schema_field(const struct schema_section *section
     return shm_config_field_find(path);
 }
 
-void *schema_base(const struct schema_section *section, struct shm_config *config, uint32_t index)
+void *schema_base(const struct schema_section *section, struct control_config *config, uint32_t index)
 {
     if (strcmp(section->name, "ports") == 0)
-        return &config->ports[index];
+        return &config->dataplane.ports[index];
     if (strcmp(section->name, "listeners") == 0)
-        return &config->listeners[index];
+        return &config->dataplane.listeners[index];
     return config;
 }
 

@@ -13,7 +13,7 @@ struct walk {
     FILE *report;
     uint32_t mistakes;
     yaml_document_t *document;
-    struct shm_config *config;
+    struct control_config *config;
     struct config_origin *origin;
 };
 
@@ -88,7 +88,8 @@ static void unknown_section(struct walk *walk, const yaml_node_t *key, const cha
     if (best.name)
         mistake(walk, key, "%.60s: there is no such section; did you mean '%s'?", name, best.name);
     else
-        mistake(walk, key, "%.60s: there is no such section; sections are dataplane, ports, listeners, tcp, mqtt",
+        mistake(walk, key,
+                "%.60s: there is no such section; sections are dataplane, ports, listeners, tcp, mqtt, authentication",
                 name);
 }
 
@@ -236,9 +237,9 @@ static void take_list(struct walk *walk, const struct schema_section *section, c
         take_map(walk, section, path, node_at(walk, *at), count++);
     }
     if (strcmp(section->name, "ports") == 0)
-        walk->config->port_count = count;
+        walk->config->dataplane.port_count = count;
     else
-        walk->config->listener_count = count;
+        walk->config->dataplane.listener_count = count;
 }
 
 static const struct schema_section *find_section(const char *name)
@@ -301,7 +302,7 @@ static void load_and_walk(struct walk *walk, const char *text, size_t length)
     yaml_parser_delete(&parser);
 }
 
-int yaml_config_read(FILE *input, const char *name, struct shm_config *config, struct config_origin *origin,
+int yaml_config_read(FILE *input, const char *name, struct control_config *config, struct config_origin *origin,
                      FILE *report)
 {
     static char text[FILE_SIZE_MAX + 1];
@@ -309,7 +310,7 @@ int yaml_config_read(FILE *input, const char *name, struct shm_config *config, s
     memset(config, 0, sizeof *config);
     if (origin)
         memset(origin, 0, sizeof *origin);
-    config->generation = 1;
+    config->dataplane.generation = 1;
     for (size_t i = 0; i < schema_section_count; i++)
         if (!schema_sections[i].list)
             schema_set_defaults(&schema_sections[i], config);
@@ -321,10 +322,11 @@ int yaml_config_read(FILE *input, const char *name, struct shm_config *config, s
     else
         load_and_walk(&walk, text, length);
     struct shm_error error;
-    if (walk.mistakes == 0 && shm_config_validate(config, &error) != 0)
+    if (walk.mistakes == 0 && shm_config_validate(&config->dataplane, &error) != 0)
         mistake(&walk, NULL, "%s", error.text);
     if (walk.mistakes > MISTAKES_MAX)
         fprintf(report, "%s: %u more mistakes\n", name, walk.mistakes - MISTAKES_MAX);
-    config->fingerprint = shm_config_fingerprint(config);
+    config->dataplane.authentication.users = config->users_file[0] != '\0';
+    config->dataplane.fingerprint = shm_config_fingerprint(&config->dataplane);
     return walk.mistakes == 0 ? 0 : -1;
 }

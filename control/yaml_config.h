@@ -1,6 +1,6 @@
 /* Reading the configuration file.
  *
- * Job: walk a YAML document along control/schema.h and fill a struct shm_config. Every mistake is reported with its
+ * Job: walk a YAML document along control/schema.h and fill a struct control_config. Every mistake is reported with its
  * place, the setting's name, what is allowed and, for an unknown name, the nearest known one; reading goes on to find
  * the next mistake.
  *
@@ -20,7 +20,7 @@ struct config_origin {
 /* Read `name` (for the messages) from `input`. Mistakes are written to `report`, one line each, as
  * "FILE:LINE:COLUMN: path: message". Sets fingerprint; generation becomes 1 and the seed stays zero: the caller sets
  * them. `origin` may be NULL. Returns 0, or -1 when there was any mistake. */
-int yaml_config_read(FILE *input, const char *name, struct shm_config *config, struct config_origin *origin,
+int yaml_config_read(FILE *input, const char *name, struct control_config *config, struct config_origin *origin,
                      FILE *report);
 
 #endif

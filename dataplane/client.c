@@ -6,6 +6,7 @@
 #include "dataplane/aliases.h"
 #include "dataplane/deliver.h"
 #include "dataplane/handlers.h"
+#include "dataplane/login.h"
 #include "dataplane/look_ahead.h"
 #include "dataplane/move.h"
 #include "dataplane/session.h"
@@ -74,6 +75,9 @@ static enum packet_result packet_handle(struct worker *worker, struct client *cl
         }
         return result;
     }
+    if (client->state == CLIENT_CHALLENGED) {
+        return login_packet(worker, client, header, body);
+    }
     if (header->type != MQTT_CONNECT) {
         /* REQ MQTT-5 [MQTT-3.1.0-1]: the first packet is CONNECT [test: wire/malformed_first_packet] */
         return client_violation(worker, client, &worker->counters.violated_no_connect, MQTT_REASON_PROTOCOL_ERROR);
@@ -83,11 +87,12 @@ static enum packet_result packet_handle(struct worker *worker, struct client *cl
 
 /* ---- Putting packets together ---------------------------------------------------------------------------------- */
 
-/* Handles the packets that lie whole in `bytes`; `*used` tells how far it came. */
+/* Handles the packets that lie whole in `bytes`; `*used` tells how far it came. What is behind a CONNECT or AUTH
+ * that control looks at stays. */
 static enum packet_result packets_handle(struct worker *worker, struct client *client, const uint8_t *bytes, uint32_t n,
                                          uint32_t *used, struct look_ahead *ahead)
 {
-    while (*used < n) {
+    while (*used < n && client->state != CLIENT_ASKED) {
         struct mqtt_header header;
         const uint8_t *packet = bytes + *used;
         const enum mqtt_error error =
@@ -221,7 +226,7 @@ static enum packet_result packet_spanning(struct worker *worker, struct client *
 void client_read(struct worker *worker, struct client *client)
 {
     uint32_t budget = READ_BUDGET;
-    while (client->state == CLIENT_NEW || client->state == CLIENT_CONNECTED) {
+    while (client->state == CLIENT_NEW || client->state == CLIENT_CONNECTED || client->state == CLIENT_CHALLENGED) {
         uint32_t n, used = 0;
         const uint32_t before = tcp_readable_bytes(client->tcp);
         const uint8_t *bytes = tcp_peek(client->tcp, &n);
@@ -393,6 +398,7 @@ static void client_detach(struct worker *worker, struct client *client)
     struct session *session = client->session;
     timer_cancel(&worker->wheel, &client->timer);
     waiting_remove(client);
+    login_forget(worker, client);
     if (client->stream != NULL) {
         message_release(client->stream, worker->memory);
         client->stream = NULL;
@@ -559,6 +565,9 @@ void client_writable(void *arg, struct tcp_connection *tcp)
     }
     if (client->session != NULL) {
         session_flush(worker, client->session);
+    }
+    if (client->login != NULL) {
+        login_writable(worker, client);
     }
     if (client->answers_blocked && client->state != CLIENT_CLOSING) {
         client->answers_blocked = false;

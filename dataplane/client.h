@@ -21,6 +21,7 @@
 #include "lib/net/tcp.h"
 #include "lib/timer/timer.h"
 
+struct login;
 struct session;
 struct worker;
 struct message;
@@ -33,10 +34,12 @@ enum packet_result {
 };
 
 enum client_state {
-    CLIENT_NEW,       /* no CONNECT yet */
-    CLIENT_CLAIMING,  /* waits for the directory */
-    CLIENT_CONNECTED, /* has a session */
-    CLIENT_CLOSING,   /* nothing is read any more */
+    CLIENT_NEW,        /* no CONNECT yet, or one that is to be handled (again) */
+    CLIENT_ASKED,      /* waits for control, which looks at its login */
+    CLIENT_CHALLENGED, /* was asked for the next step of its login: AUTH comes next */
+    CLIENT_CLAIMING,   /* waits for the directory */
+    CLIENT_CONNECTED,  /* has a session */
+    CLIENT_CLOSING,    /* nothing is read any more */
 };
 
 /* A packet larger than the scratch buffer, as far as it has arrived. */
@@ -77,6 +80,7 @@ struct client {
     struct limits *limits;           /* NULL: none */
     struct alias_table *aliases_out; /* that the router has set; NULL: none are used */
     struct listener *listener;       /* whose connection it is */
+    struct login *login;             /* how it has logged in, or is about to; NULL: not at all, or by password */
     struct timer timer;              /* CONNECT timeout, then keepalive */
 };
 

@@ -1,6 +1,6 @@
 /*
- * CONNECT, DISCONNECT and AUTH: how a connection gets its session and how it gives it back (MQTT 5.0 sections 3.1, 3.2,
- * 3.14). See handlers.h.
+ * CONNECT and DISCONNECT: how a connection gets its session and how it gives it back (MQTT 5.0
+ * sections 3.1, 3.2, 3.14). See handlers.h.
  */
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +12,7 @@
 #include "dataplane/deliver.h"
 #include "dataplane/directory.h"
 #include "dataplane/handlers.h"
+#include "dataplane/login.h"
 #include "dataplane/rate_limits.h"
 #include "dataplane/payload_format.h"
 #include "dataplane/route.h"
@@ -20,7 +21,7 @@
 #include "lib/mqtt/packets.h"
 
 enum {
-    CONNACK_ROOM = 512,    /* bytes of a CONNACK; no string of the client's is in it but an identifier made here */
+    CONNACK_ROOM = 4096,   /* bytes of a CONNACK; nothing of the client's is in it that could fill it */
     ASSIGNED_ID_SIZE = 32, /* bytes of a client identifier that the router makes */
 };
 
@@ -46,7 +47,7 @@ static void connack_reason_string(const struct client *client, struct mqtt_conna
 }
 
 /* REQ MQTT-5 [MQTT-3.2.2-7]: a CONNACK that refuses is followed by the end [test: conformance/connect_refusals] */
-static enum packet_result refuse(struct worker *worker, struct client *client, uint8_t reason)
+enum packet_result connect_refuse(struct worker *worker, struct client *client, uint8_t reason)
 {
     struct mqtt_connack connack = {.reason = client->version == MQTT_V5 ? reason : mqtt_reason_to_return_code(reason)};
     worker->counters.connects_refused++;
@@ -71,7 +72,7 @@ static enum packet_result refuse_malformed(struct worker *worker, struct client 
     worker->counters.closed_malformed++;
     client->version = version;
     if (version == MQTT_V5 || (version != 0 && has_return_code)) {
-        return refuse(worker, client, reason);
+        return connect_refuse(worker, client, reason);
     }
     return client_drop(worker, client);
 }
@@ -140,12 +141,14 @@ static enum packet_result accept_send(struct worker *worker, struct client *clie
     if (client->version == MQTT_V5) {
         connack_limits(worker, &connack.properties);
         connack_differences(client, client->session, connect, &connack.properties);
+        login_describe(client, &connack.properties);
     }
     if (mqtt_connack_size(client->version, &connack) > client->maximum_packet_size) {
         worker->counters.closed_packet_size++; /* it has asked for limits that it does not want to hear of */
         return client_drop(worker, client);
     }
     connack_send(worker, client, &connack);
+    login_settle(worker, client);
     return PACKET_DONE;
 }
 
@@ -208,18 +211,24 @@ static bool will_set(struct worker *worker, struct session *session, const struc
     return session->will.message != NULL;
 }
 
-static bool user_name_set(struct worker *worker, struct session *session, const struct mqtt_connect *connect)
+/* Who it is by its authentication method, else by its user name. */
+static bool user_name_set(struct worker *worker, struct session *session, const struct client *client,
+                          const struct mqtt_connect *connect)
 {
+    struct mqtt_span user = login_user(client);
+    if (user.length == 0) {
+        user = connect->user_name;
+    }
     mem_free(worker->memory, session->user_name);
     session->user_name = NULL;
     session->user_name_length = 0;
-    if (connect->has_user_name && connect->user_name.length > 0) {
-        session->user_name = mem_alloc(worker->memory, connect->user_name.length);
+    if (user.length > 0) {
+        session->user_name = mem_alloc(worker->memory, user.length);
         if (session->user_name == NULL) {
             return false;
         }
-        memcpy(session->user_name, connect->user_name.data, connect->user_name.length);
-        session->user_name_length = (uint16_t)connect->user_name.length;
+        memcpy(session->user_name, user.data, user.length);
+        session->user_name_length = (uint16_t)user.length;
     }
     return true;
 }
@@ -336,17 +345,17 @@ static enum packet_result session_open(struct worker *worker, struct client *cli
     if (session == NULL) {
         claim_give_back(worker, client_id);
         worker->counters.closed_limit++;
-        return refuse(worker, client, MQTT_REASON_QUOTA_EXCEEDED);
+        return connect_refuse(worker, client, MQTT_REASON_QUOTA_EXCEEDED);
     }
     session->claims++;
     if (present) {
         session_resumed(worker, session);
         worker->counters.sessions_resumed++;
     }
-    if (!will_set(worker, session, connect) || !user_name_set(worker, session, connect)) {
+    if (!will_set(worker, session, connect) || !user_name_set(worker, session, client, connect)) {
         session_end(worker, session);
         worker->counters.closed_no_memory++;
-        return refuse(worker, client, MQTT_REASON_QUOTA_EXCEEDED);
+        return connect_refuse(worker, client, MQTT_REASON_QUOTA_EXCEEDED);
     }
     attach(worker, client, session, connect);
     const enum packet_result result = accept_send(worker, client, connect, present);
@@ -374,9 +383,24 @@ static struct mqtt_span assigned_id(struct worker *worker, char bytes[ASSIGNED_I
     return id;
 }
 
-static bool authenticated(const struct worker *worker, const struct mqtt_connect *connect)
+/* May it connect without saying who it is? */
+static bool anonymous_is_allowed(const struct shm_config *config)
 {
-    return worker->config->mqtt.allow_anonymous;
+    return config->mqtt.allow_anonymous == SHM_ANONYMOUS_AUTO ? !config->authentication.users
+                                                              : config->mqtt.allow_anonymous == SHM_ANONYMOUS_ALLOWED;
+}
+
+/* 0, or why what the client says of itself is not enough, or is nothing that can be checked. */
+/* REQ MQTT-5 [MQTT-4.12.0-1]: unknown methods are refused with 0x8C [test: conformance/connect_refusals] */
+/* REQ MQTT-5 [MQTT-4.12.0-6]: no AUTH and no method to a client that named none [test: conformance/password_alone] */
+static uint8_t identity_refusal(const struct worker *worker, const struct mqtt_connect *connect)
+{
+    const bool method = mqtt_property_is_present(&connect->properties, MQTT_PROPERTY_AUTHENTICATION_METHOD);
+    if (method && !worker->config->authentication.users) {
+        return MQTT_REASON_BAD_AUTHENTICATION_METHOD;
+    }
+    const bool anonymous = !method && !connect->has_user_name && !connect->has_password;
+    return anonymous && !anonymous_is_allowed(worker->config) ? MQTT_REASON_NOT_AUTHORIZED : MQTT_REASON_SUCCESS;
 }
 
 /* A will that could never be published is refused now, while its client listens. */
@@ -411,18 +435,13 @@ static uint8_t overload(struct worker *worker)
 }
 
 /* 0, or why this client is not welcome. */
-/* REQ MQTT-5 [MQTT-4.12.0-1]: unknown methods are refused with 0x8C [test: conformance/connect_refusals] */
-/* REQ MQTT-5 [MQTT-4.12.0-6]: no AUTH and no method to a client that named none [test: conformance/password_alone] */
 /* REQ MQTT-5 [MQTT-3.2.2-12]: a will above Maximum QoS is refused with 0x9B [test: limits/not_offered] */
 /* REQ MQTT-5 [MQTT-3.2.2-13]: a retained will is refused with 0x9A when none may be [test: limits/not_offered] */
 static uint8_t refusal(struct worker *worker, const struct mqtt_connect *connect)
 {
-    if (connect->version == MQTT_V5 &&
-        mqtt_property_is_present(&connect->properties, MQTT_PROPERTY_AUTHENTICATION_METHOD)) {
-        return MQTT_REASON_BAD_AUTHENTICATION_METHOD; /* [MQTT-4.12.0-1] */
-    }
-    if (!authenticated(worker, connect)) {
-        return MQTT_REASON_NOT_AUTHORIZED;
+    const uint8_t identity = identity_refusal(worker, connect);
+    if (identity != MQTT_REASON_SUCCESS) {
+        return identity;
     }
     if (connect->has_will && connect->will_qos > worker->config->mqtt.max_qos) {
         return MQTT_REASON_QOS_NOT_SUPPORTED; /* [MQTT-3.2.2-12] */
@@ -471,7 +490,11 @@ enum packet_result connect_handle(struct worker *worker, struct client *client, 
         if (client->claim_granted) {
             claim_give_back(worker, connect.client_id);
         }
-        return refuse(worker, client, reason);
+        return connect_refuse(worker, client, reason);
+    }
+    if (login_is_due(worker, client, &connect)) {
+        const uint8_t denied = login_begin(worker, client, &connect, header, body);
+        return denied == MQTT_REASON_SUCCESS ? PACKET_DONE : connect_refuse(worker, client, denied);
     }
     const struct mqtt_span client_id = connect.client_id.length > 0 ? connect.client_id : assigned_id(worker, bytes);
     if (!client->claim_granted) {
@@ -485,13 +508,13 @@ enum packet_result connect_handle(struct worker *worker, struct client *client, 
             return PACKET_CLOSED;
         default:
             worker->counters.closed_limit++;
-            return refuse(worker, client, MQTT_REASON_SERVER_BUSY);
+            return connect_refuse(worker, client, MQTT_REASON_SERVER_BUSY);
         }
     }
     return session_open(worker, client, &connect, client_id);
 }
 
-/* ---- DISCONNECT and AUTH ---------------------------------------------------------------------------------------- */
+/* ---- DISCONNECT ------------------------------------------------------------------------------------------------- */
 
 /* REQ MQTT-3.1.1 [MQTT-3.14.4-3]: DISCONNECT takes the will back [test: conformance/disconnect_reasons_and_will] */
 enum packet_result disconnect_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
@@ -515,17 +538,4 @@ enum packet_result disconnect_handle(struct worker *worker, struct client *clien
     /* REQ MQTT-5 [MQTT-3.14.4-3]: only 0x00 takes the will back [test: conformance/disconnect_reasons_and_will] */
     client->will_unwanted = disconnect.reason == MQTT_REASON_NORMAL_DISCONNECTION;
     return client_drop(worker, client);
-}
-
-/* REQ MQTT-5 [MQTT-4.12.0-7]: AUTH without a method in CONNECT is an error [test: wire/malformed_packet] */
-enum packet_result auth_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
-                               const uint8_t *body)
-{
-    struct mqtt_disconnect auth;
-    const enum mqtt_error error = mqtt_auth_decode(client->version, MQTT_FROM_CLIENT, header, body, &auth);
-    if (error != MQTT_OK) {
-        return client_malformed(worker, client, error);
-    }
-    /* No CONNECT with an authentication method is accepted, so none can be continued [MQTT-4.12.0-7]. */
-    return client_violation(worker, client, &worker->counters.violated_authentication, MQTT_REASON_PROTOCOL_ERROR);
 }

@@ -1,7 +1,7 @@
 /*
- * One handler for each packet that a client may send: CONNECT in connect.c, PUBLISH and its acknowledgements in
- * publish.c, SUBSCRIBE and UNSUBSCRIBE in subscribe.c. `body` has header->remaining_length bytes. Called by client.c on
- * the worker that owns the connection; enum packet_result says what became of the packet.
+ * One handler for each packet that a client may send: CONNECT in connect.c, AUTH in login.c, PUBLISH and its
+ * acknowledgements in publish.c, SUBSCRIBE and UNSUBSCRIBE in subscribe.c. `body` has header->remaining_length bytes.
+ * Called by client.c on the worker that owns the connection; enum packet_result says what became of the packet.
  */
 #ifndef POLLUX_DATAPLANE_HANDLERS_H
 #define POLLUX_DATAPLANE_HANDLERS_H
@@ -10,6 +10,8 @@
 
 enum packet_result connect_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
                                   const uint8_t *body);
+/* CONNACK with a reason code (before 5.0: the return code nearest to it), and the end. Returns PACKET_CLOSED. */
+enum packet_result connect_refuse(struct worker *worker, struct client *client, uint8_t reason);
 enum packet_result disconnect_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
                                      const uint8_t *body);
 enum packet_result auth_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,

@@ -26,6 +26,9 @@ enum {
 static int rings_reset(struct housekeeper *housekeeper, struct shm_error *error)
 {
     memset(housekeeper->active, 0, sizeof(housekeeper->active));
+    if (login_relay_reset(&housekeeper->logins, error) != 0) {
+        return -1;
+    }
     if (shm_ring_reset(&housekeeper->requests_segment, SHM_REQUEST_SLOTS, SHM_SLOT_SIZE, error) != 0 ||
         shm_ring_reset(&housekeeper->replies_segment, SHM_REPLY_SLOTS, SHM_SLOT_SIZE, error) != 0 ||
         shm_ring_open_consumer(&housekeeper->requests, &housekeeper->requests_segment, SHM_REQUEST_SLOTS, SHM_SLOT_SIZE,
@@ -43,6 +46,8 @@ static int segments_send(struct housekeeper *housekeeper, struct shm_error *erro
         .statistics = housekeeper->dataplane->stats.segment.fd,
         .requests = housekeeper->requests_segment.fd,
         .replies = housekeeper->replies_segment.fd,
+        .questions = housekeeper->logins.question_segment.fd,
+        .verdicts = housekeeper->logins.verdict_segment.fd,
         .reply_event = housekeeper->reply_event,
     };
     return rings_reset(housekeeper, error) != 0 ? -1 : link_send_segments(&housekeeper->link, &segments, error);
@@ -61,6 +66,9 @@ int housekeeper_create(struct housekeeper *housekeeper, struct dataplane *datapl
         .started = clock_microseconds(&dataplane->clock, rte_rdtsc()),
     };
     *link = LINK_NONE;
+    if (login_relay_create(&housekeeper->logins, error) != 0) {
+        return -1;
+    }
     if (housekeeper->reply_event < 0) {
         return shm_error_set(error, "no event descriptor: %m");
     }
@@ -81,6 +89,7 @@ void housekeeper_destroy(struct housekeeper *housekeeper)
     link_close(&housekeeper->link);
     shm_segment_close(&housekeeper->requests_segment);
     shm_segment_close(&housekeeper->replies_segment);
+    login_relay_destroy(&housekeeper->logins);
     if (housekeeper->reply_event >= 0) {
         close(housekeeper->reply_event);
     }
@@ -179,6 +188,33 @@ static uint32_t requests_take(struct housekeeper *housekeeper)
     return taken;
 }
 
+static uint32_t logins_serve(struct housekeeper *housekeeper, uint64_t now)
+{
+    struct shm_error error;
+    switch (login_relay_serve(&housekeeper->logins, housekeeper->dataplane, housekeeper->link.fd >= 0, now, &error)) {
+    case LOGIN_RELAY_SENT:
+        housekeeper->replied = true;
+        return 1;
+    case LOGIN_RELAY_WORKED:
+        return 1;
+    case LOGIN_RELAY_BROKEN:
+        link_lose(housekeeper, error.text);
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+/* Control sleeps until it is told that there is something to read. */
+static void control_wake(struct housekeeper *housekeeper)
+{
+    const uint64_t one = 1;
+    if (housekeeper->replied && write(housekeeper->reply_event, &one, sizeof(one)) < 0) {
+        /* The counter is full: control is woken already. */
+    }
+    housekeeper->replied = false;
+}
+
 static uint32_t requests_serve(struct housekeeper *housekeeper, uint64_t now)
 {
     uint32_t work = 0;
@@ -190,13 +226,6 @@ static uint32_t requests_serve(struct housekeeper *housekeeper, uint64_t now)
         if (housekeeper->active[i].request.id != 0) {
             request_continue(housekeeper, &housekeeper->active[i], now);
             work++;
-        }
-    }
-    if (housekeeper->replied) {
-        const uint64_t one = 1;
-        housekeeper->replied = false;
-        if (write(housekeeper->reply_event, &one, sizeof(one)) < 0) {
-            /* The counter is full: control is woken already. */
         }
     }
     return work;
@@ -261,11 +290,11 @@ static bool topics_wait(const struct dataplane *dataplane)
     return false;
 }
 
-/* Sleeps if nothing of the workers waits. */
+/* Sleeps if nothing of the workers waits. Control does not ring. */
 static void rest(struct dataplane *dataplane, uint32_t microseconds)
 {
     doorbell_arm(&dataplane->housekeeper_bell);
-    if (!topics_wait(dataplane)) {
+    if (!topics_wait(dataplane) && !login_relay_has_input(dataplane)) {
         doorbell_sleep(&dataplane->housekeeper_bell, microseconds);
     }
     doorbell_disarm(&dataplane->housekeeper_bell);
@@ -280,7 +309,9 @@ void housekeeper_run(struct housekeeper *housekeeper, const volatile sig_atomic_
     idle_init(&idle, true);
     while (!*stop) {
         const uint64_t now = clock_microseconds(&dataplane->clock, rte_rdtsc());
-        uint32_t work = housekeeper_serve_topics(dataplane, now) + requests_serve(housekeeper, now);
+        uint32_t work = housekeeper_serve_topics(dataplane, now) + requests_serve(housekeeper, now) +
+                        logins_serve(housekeeper, now);
+        control_wake(housekeeper);
         if (now >= next_link) {
             next_link = now + LINK_INTERVAL_US;
             link_serve(housekeeper, now);
@@ -289,7 +320,8 @@ void housekeeper_run(struct housekeeper *housekeeper, const volatile sig_atomic_
             idle_work(&idle, now);
             continue;
         }
-        const uint32_t sleep = idle_sleep_time(&idle, now, UINT64_MAX, IDLE_SLEEP_MAX_RUNG_US);
+        const uint32_t longest = housekeeper->logins.due > 0 ? IDLE_SLEEP_MAX_LOOK_US : IDLE_SLEEP_MAX_RUNG_US;
+        const uint32_t sleep = idle_sleep_time(&idle, now, UINT64_MAX, longest);
         if (sleep > 0) {
             rest(dataplane, sleep);
         }

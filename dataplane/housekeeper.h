@@ -5,6 +5,7 @@
  *  - the one writer of the shared topic table: applies the workers' changes in batches, reclaims what readers have left
  *  - the dataplane's end of the link to control: hands the segments to each new control, notices when it dies
  *  - relays the operator's requests to the workers and their answers back
+ *  - relays logins to control and its verdicts back
  */
 #ifndef POLLUX_DATAPLANE_HOUSEKEEPER_H
 #define POLLUX_DATAPLANE_HOUSEKEEPER_H
@@ -12,6 +13,7 @@
 #include <signal.h>
 
 #include "dataplane/dataplane.h"
+#include "dataplane/login_relay.h"
 #include "lib/shm/link.h"
 #include "lib/shm/messages.h"
 #include "lib/shm/ring.h"
@@ -43,6 +45,7 @@ struct housekeeper {
     struct shm_ring_consumer requests;
     struct shm_ring_producer replies;
     int reply_event;
+    struct login_relay logins;
     bool replied; /* something was pushed in this iteration: control is woken once */
     struct housekeeper_request active[HOUSEKEEPER_REQUESTS];
     struct housekeeper_interval intervals[SHM_WORKERS_MAX];

@@ -5,12 +5,14 @@
 
 #include "dataplane/client.h"
 #include "dataplane/directory.h"
+#include "dataplane/login.h"
 #include "dataplane/worker.h"
 
 bool client_move(struct worker *worker, struct client *client, uint32_t to, const struct client_id_key *id)
 {
     const uint32_t partial_length = client->partial == NULL ? 0 : client->partial->length;
-    struct moved_client *moved = mem_alloc(worker->memory, sizeof(*moved) + partial_length);
+    const uint32_t login_length = login_packed_size(client);
+    struct moved_client *moved = mem_alloc(worker->memory, sizeof(*moved) + partial_length + login_length);
     if (moved == NULL) {
         return false;
     }
@@ -19,7 +21,9 @@ bool client_move(struct worker *worker, struct client *client, uint32_t to, cons
         .id = *id,
         .from = worker->index,
         .partial_length = partial_length,
+        .login_length = login_length,
     };
+    login_pack(client, moved->partial + partial_length);
     if (partial_length > 0) {
         memcpy(moved->partial, client->partial->bytes, partial_length);
     }
@@ -66,7 +70,8 @@ void client_arrive(struct worker *worker, const struct moved_client *moved)
         return;
     }
     client->moved_from = (uint8_t)(moved->from + 1);
-    if (!partial_arrive(worker, client, moved)) {
+    if (!partial_arrive(worker, client, moved) ||
+        !login_unpack(worker, client, moved->partial + moved->partial_length, moved->login_length)) {
         worker->counters.closed_no_memory++;
         directory_disown(worker, &moved->id, 1);
         client_drop(worker, client);

@@ -24,6 +24,7 @@ struct moved_client {
     struct client_id_key id; /* that the client holds a claim to (directory.h) */
     uint32_t from;           /* worker */
     uint32_t partial_length; /* of a CONNECT that was collected, 0: it is among the unread bytes */
+    uint32_t login_length;   /* of how it has logged in (login.h), behind the CONNECT */
     uint8_t partial[];
 };
 

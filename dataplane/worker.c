@@ -7,6 +7,7 @@
 
 #include <rte_cycles.h>
 
+#include "dataplane/login.h"
 #include "dataplane/move.h"
 #include "dataplane/statistics.h"
 #include "lib/topic/shared.h"
@@ -221,12 +222,18 @@ int worker_create(struct worker *worker, struct dataplane *dataplane, uint32_t i
     timer_wheel_init(&worker->wheel, now);
     timer_wheel_bind(&worker->wheel, TIMER_KIND_CLIENT, client_timer, worker);
     timer_wheel_bind(&worker->wheel, TIMER_KIND_SESSION, session_timer, worker);
+    timer_wheel_bind(&worker->wheel, TIMER_KIND_LOGIN, login_timer, worker);
     idle_init(&worker->idle, dataplane->config.dataplane.idle == SHM_IDLE_ADAPTIVE);
     if (memory_create(worker, error) != 0 || net_create(worker, error) != 0 || topics_create(worker, error) != 0) {
         return -1;
     }
     if (dataplane->shared != NULL) {
         worker->reader = topic_reader_register(topic_shared_reclaim(dataplane->shared), index);
+    }
+    if (worker->config->authentication.users &&
+        (worker->logins =
+             login_desk_create(worker->config, worker->index, &worker->bell, &dataplane->housekeeper_bell)) == NULL) {
+        return shm_error_set(error, "worker %u: no memory for its logins; lower authentication.max-logins", index);
     }
     if (index == 0 && worker->config->mqtt.sys_interval_s > 0 && sys_topics_create(worker, error) != 0) {
         return -1;
@@ -245,6 +252,7 @@ void worker_destroy(struct worker *worker)
     sys_topics_destroy(worker->sys);
     session_table_destroy(worker->sessions);
     directory_destroy(worker->directory);
+    login_desk_destroy(worker->logins);
     if (worker->memory != NULL) {
         mem_region_destroy(worker->memory);
     }
@@ -359,6 +367,9 @@ static uint32_t mails_exchange(struct worker *worker)
 static uint32_t pending_progress(struct worker *worker)
 {
     uint32_t work = 0;
+    if (worker->logins != NULL) {
+        work += logins_progress(worker);
+    }
     if (worker->waiting != NULL) {
         clients_retry(worker);
     }
@@ -438,7 +449,7 @@ static bool has_input(struct worker *worker)
             return true;
         }
     }
-    return query_is_asked(&worker->query) ||
+    return query_is_asked(&worker->query) || (worker->logins != NULL && login_desk_has_verdict(worker->logins)) ||
            (worker->to_housekeeper != NULL && mailbox_to_reclaim(worker->to_housekeeper));
 }
 

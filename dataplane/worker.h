@@ -18,6 +18,7 @@
 #include "dataplane/doorbell.h"
 #include "dataplane/exchange.h"
 #include "dataplane/idle.h"
+#include "dataplane/login_desk.h"
 #include "dataplane/mailbox.h"
 #include "dataplane/query.h"
 #include "dataplane/retained.h"
@@ -41,6 +42,7 @@ enum {
     TIMER_KIND_CLIENT = NET_TIMER_KINDS,
     TIMER_KIND_SESSION,
     TIMER_KIND_SYS,
+    TIMER_KIND_LOGIN,
 };
 
 enum { WORKER_SHARES = 64 }; /* turns of shared subscriptions that are told apart; others share one */
@@ -116,6 +118,7 @@ struct worker {
     struct exchange exchange;
     struct sys_topics *sys; /* on worker 0, if mqtt.sys-interval says so */
     struct query_slot query;
+    struct login_desk *logins; /* NULL: control knows no users, nothing is asked */
 
     void *region_base; /* of `memory` */
     uint8_t *scratch;  /* a packet that spans segments is put together here */

@@ -80,7 +80,10 @@ const struct shm_config_field shm_config_fields[] = {
     ROOT("mqtt.max-retained-messages", mqtt.max_retained_messages, 0, 100000000),
     ROOT("mqtt.max-retained-bytes", mqtt.max_retained_bytes, 0, 1024 * GIB),
     ROOT("mqtt.sys-interval", mqtt.sys_interval_s, 0, 3600),
-    ROOT("mqtt.allow-anonymous", mqtt.allow_anonymous, 0, 1),
+    ROOT("mqtt.allow-anonymous", mqtt.allow_anonymous, 0, SHM_ANONYMOUS_REFUSED),
+
+    ROOT("authentication.max-logins", authentication.max_logins, 1, 65536),
+    ROOT("authentication.timeout", authentication.timeout_s, 1, 600),
 };
 
 const size_t shm_config_field_count = sizeof shm_config_fields / sizeof shm_config_fields[0];
@@ -341,6 +344,8 @@ int shm_config_validate(const struct shm_config *config, struct shm_error *error
     if (config->mqtt.keepalive_max_s != 0 && config->mqtt.keepalive_default_s > config->mqtt.keepalive_max_s)
         return shm_error_set(error, "mqtt.keepalive-default: %u is above mqtt.keepalive-max (%u)",
                              config->mqtt.keepalive_default_s, config->mqtt.keepalive_max_s);
+    if (config->authentication.users > 1)
+        return shm_error_set(error, "authentication: users is %u, neither 0 nor 1", config->authentication.users);
     if (ports_check(config, error) != 0)
         return -1;
     return listeners_check(config, error);

@@ -37,6 +37,13 @@ enum shm_queue_policy {
     SHM_QUEUE_DISCONNECT = 2, /* the subscriber is disconnected with 0x97 (quota exceeded) */
 };
 
+/* May clients connect that name neither a user nor an authentication method? */
+enum shm_anonymous {
+    SHM_ANONYMOUS_AUTO = 0, /* while there are no users */
+    SHM_ANONYMOUS_ALLOWED = 1,
+    SHM_ANONYMOUS_REFUSED = 2,
+};
+
 /* Which member of a shared subscription gets a message. */
 enum shm_shared_strategy {
     SHM_SHARED_ROUND_ROBIN = 0,
@@ -130,7 +137,7 @@ struct shm_mqtt_config {
     uint32_t max_topic_length;      /* bytes */
     uint32_t max_retained_messages; /* in all */
     uint32_t sys_interval_s;        /* $SYS topics are published this often; 0: never */
-    uint32_t allow_anonymous;       /* 0 or 1 */
+    uint32_t allow_anonymous;       /* enum shm_anonymous */
     uint32_t connect_timeout_s;     /* a connection without a CONNECT is closed after this */
     uint32_t shared_strategy;       /* enum shm_shared_strategy */
     uint32_t limit_messages_in;     /* a second, of one client; 0, here and below: no limit */
@@ -142,6 +149,14 @@ struct shm_mqtt_config {
     uint32_t topic_alias_out;  /* aliases that the router uses towards a client that allows them; 0: none */
 };
 
+/* Control checks user names, passwords and authentication data; the dataplane asks it (shm/login.h). */
+struct shm_authentication_config {
+    uint32_t users;      /* 0: control knows no users, nothing is checked; 1: it does */
+    uint32_t max_logins; /* under way at the same time, in all workers together */
+    uint32_t timeout_s;  /* a login that takes longer is given up */
+    uint32_t reserved;
+};
+
 struct shm_config {
     uint64_t generation;  /* counts up with each configuration that control hands out; never 0 */
     uint64_t fingerprint; /* shm_config_fingerprint of the rest: tells whether two configurations are the same */
@@ -149,6 +164,7 @@ struct shm_config {
     struct shm_dataplane_config dataplane;
     struct shm_tcp_config tcp;
     struct shm_mqtt_config mqtt;
+    struct shm_authentication_config authentication;
     uint32_t port_count;
     uint32_t listener_count;
     struct shm_port ports[SHM_PORTS_MAX];

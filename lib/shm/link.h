@@ -9,7 +9,7 @@
  *      HELLO                         <---------->  HELLO            each end sends it first, both are checked
  *                                    <-----------  CONFIGURE        only to a dataplane that is not configured
  *      READY or FAILED(text)          ---------->
- *      SEGMENTS (4 descriptors)       ---------->                   a configured dataplane sends them after HELLO
+ *      SEGMENTS (6 descriptors)       ---------->                   a configured dataplane sends them after HELLO
  *
  * Who calls: the dataplane's main lcore (everything but link_listen is non-blocking) and control's main thread. One
  * link at a time: a second control is refused while the first lives. When a process dies its socket closes, and the
@@ -67,9 +67,11 @@ struct link_segments {
     int statistics;  /* memfd, lib/stats */
     int requests;    /* memfd, ring control -> dataplane, SHM_REQUEST_SLOTS x SHM_SLOT_SIZE */
     int replies;     /* memfd, ring dataplane -> control, SHM_REPLY_SLOTS x SHM_SLOT_SIZE */
-    int reply_event; /* eventfd: the dataplane adds 1 after it has pushed replies, so that control may sleep */
+    int questions;   /* memfd, ring dataplane -> control, SHM_LOGIN_SLOTS x SHM_LOGIN_SLOT_SIZE (shm/login.h) */
+    int verdicts;    /* memfd, ring control -> dataplane, the same */
+    int reply_event; /* eventfd: the dataplane adds 1 after it has pushed anything, so that control may sleep */
 };
-#define LINK_SEGMENT_COUNT 4
+#define LINK_SEGMENT_COUNT 6
 
 struct link_message {
     enum link_message_type type;

@@ -8,6 +8,7 @@
 
 #include "tools/polluxctl/completion.h"
 #include "tools/polluxctl/format.h"
+#include "tools/polluxctl/password.h"
 #include "tools/polluxctl/table.h"
 #include "tools/polluxctl/views.h"
 
@@ -15,6 +16,7 @@
 
 static enum exit_status run_show(const struct verb *verb, const char *argument, const struct options *options);
 static enum exit_status run_kick(const struct verb *verb, const char *argument, const struct options *options);
+static enum exit_status run_user(const struct verb *verb, const char *argument, const struct options *options);
 static enum exit_status run_wait(const struct verb *verb, const char *argument, const struct options *options);
 static enum exit_status run_completion(const struct verb *verb, const char *argument, const struct options *options);
 
@@ -83,6 +85,25 @@ static const struct verb verbs[] = {
      "asked for.",
      "polluxctl kick dev-00042\npolluxctl kick '#0x1f'\n",
      run_kick},
+    {{"user", "add"},
+     "NAME",
+     false,
+     "Let a user log in, or change its password. The password is asked for, twice; from a pipe, it is the first line. "
+     "Holds for the next login.",
+     "polluxctl user add sensor-7\npwgen -s 20 1 | polluxctl user add sensor-7\n",
+     run_user},
+    {{"user", "delete"},
+     "NAME",
+     false,
+     "Let a user log in no more. Clients that are connected stay; `kick` ends them.",
+     "polluxctl user delete sensor-7\n",
+     run_user},
+    {{"user", "list"},
+     NULL,
+     true,
+     "Who may log in.",
+     "polluxctl user list\npolluxctl user list --filter 'name=sensor-*'\n",
+     run_show},
     {{"wait", "ready"},
      NULL,
      false,
@@ -420,9 +441,10 @@ static enum exit_status print_reply(struct session *session, const struct view *
 static enum exit_status run_show(const struct verb *verb, const char *argument, const struct options *options)
 {
     struct session session;
-    enum exit_status status = ask(&session, "show", verb->words[1], options);
+    const char *what = strcmp(verb->words[0], "show") == 0 ? verb->words[1] : "users";
+    enum exit_status status = ask(&session, "show", what, options);
     if (status == EXIT_OK)
-        status = print_reply(&session, view_find(verb->words[1]), options);
+        status = print_reply(&session, view_find(what), options);
     fflush(stdout);
     if (status != EXIT_OK)
         report(&session, status);
@@ -461,6 +483,51 @@ static enum exit_status run_kick(const struct verb *verb, const char *argument, 
         printf("%s: disconnected\n", argument);
     else
         report(&session, status);
+    session_close(&session);
+    return status;
+}
+
+/* Wait for the one line that ends a reply without records. */
+static enum exit_status await_end(struct session *session)
+{
+    json_t *line = session_next(session);
+    const char *error = json_string_value(json_object_get(line, "error"));
+    enum exit_status status = !line ? EXIT_UNREACHABLE : error ? EXIT_REFUSED : EXIT_OK;
+    if (error)
+        snprintf(session->error, sizeof session->error, "%s", error);
+    json_decref(line);
+    return status;
+}
+
+static enum exit_status run_user(const struct verb *verb, const char *argument, const struct options *options)
+{
+    char password[1024] = "";
+    bool adds = strcmp(verb->words[1], "add") == 0;
+    if (adds && !password_read(argument, password, sizeof password))
+        return EXIT_USAGE;
+    struct session session;
+    json_t *request = json_pack("{s:s, s:[s, s]}", "command", "user", "args", verb->words[1], argument);
+    if (request && adds && json_object_set_new(request, "password", json_string(password)) != 0) {
+        json_decref(request);
+        request = NULL;
+    }
+    explicit_bzero(password, sizeof password);
+    if (!request) {
+        fputs("polluxctl: the name or the password is not valid UTF-8\n", stderr);
+        return EXIT_USAGE;
+    }
+    enum exit_status status = session_open(&session, options->run_dir);
+    if (status == EXIT_OK)
+        status = session_send(&session, request);
+    if (status == EXIT_OK)
+        status = await_end(&session);
+    json_decref(request);
+    if (status != EXIT_OK)
+        report(&session, status);
+    else if (options->json)
+        puts("{}");
+    else
+        printf("%s: %s\n", argument, adds ? "may log in" : "may not log in any more");
     session_close(&session);
     return status;
 }

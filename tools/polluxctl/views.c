@@ -124,12 +124,16 @@ static const struct view_column version_columns[] = {
 
 #define COLUMNS(table) table, sizeof table / sizeof table[0]
 
+static const struct view_column user_columns[] = {{"NAME", "name", VIEW_TEXT, true},
+                                                  {"METHOD", "method", VIEW_TEXT, false},
+                                                  {"ITERATIONS", "iterations", VIEW_COUNT, false}};
+
 static const struct view views[] = {
     {"runtime", false, COLUMNS(runtime_columns)},        {"ports", true, COLUMNS(port_columns)},
     {"clients", false, COLUMNS(client_columns)},         {"listeners", false, COLUMNS(listener_columns)},
     {"counters", false, COLUMNS(counter_columns)},       {"census", false, COLUMNS(census_columns)},
     {"connections", false, COLUMNS(connection_columns)}, {"config", false, COLUMNS(config_columns)},
-    {"version", true, COLUMNS(version_columns)},
+    {"version", true, COLUMNS(version_columns)},         {"users", false, COLUMNS(user_columns)},
 };
 
 const struct view *view_find(const char *name)

@@ -15,7 +15,9 @@
 
 #include "control/json_records.h"
 #include "control/yaml_config.h"
+#include "control/scram.h"
 #include "lib/shm/link.h"
+#include "lib/shm/login.h"
 #include "lib/shm/messages.h"
 #include "lib/stats/stats.h"
 #include "tests/fuzz/fuzz.h"
@@ -67,14 +69,15 @@ static void fuzz_request(const uint8_t *data, size_t size)
 }
 
 /* Print every setting of an accepted configuration. */
-static void print_config(struct shm_config *config)
+static void print_config(struct control_config *config)
 {
     char text[2048];
     for (size_t i = 0; i < schema_section_count; i++) {
         const struct schema_section *section = &schema_sections[i];
         uint32_t entries = 1;
         if (section->list)
-            entries = strcmp(section->name, "ports") == 0 ? config->port_count : config->listener_count;
+            entries =
+                strcmp(section->name, "ports") == 0 ? config->dataplane.port_count : config->dataplane.listener_count;
         for (uint32_t entry = 0; entry < entries; entry++)
             for (uint32_t leaf = 0; leaf < section->leaf_count; leaf++)
                 schema_format(section, &section->leaves[leaf], schema_base(section, config, entry), text, sizeof text);
@@ -83,22 +86,22 @@ static void print_config(struct shm_config *config)
 
 static void fuzz_config(const uint8_t *data, size_t size)
 {
-    static struct shm_config config;
-    fill(&config, sizeof config, data, size);
-    if (shm_config_validate(&config, NULL) == 0)
+    static struct control_config config;
+    fill(&config.dataplane, sizeof config.dataplane, data, size);
+    if (shm_config_validate(&config.dataplane, NULL) == 0)
         print_config(&config);
 }
 
 static void fuzz_yaml(const uint8_t *data, size_t size)
 {
-    static struct shm_config config;
+    static struct control_config config;
     static char report[65536];
     if (size == 0)
         return;
     FILE *input = fmemopen((void *)(uintptr_t)data, size, "r");
     FILE *output = fmemopen(report, sizeof report, "w");
     if (yaml_config_read(input, "fuzz", &config, NULL, output) == 0) {
-        require(shm_config_validate(&config, NULL) == 0);
+        require(shm_config_validate(&config.dataplane, NULL) == 0);
         print_config(&config);
     }
     fclose(input);
@@ -183,10 +186,35 @@ static void fuzz_ring(const uint8_t *data, size_t size)
     shm_segment_close(&segment);
 }
 
+/* A question as the dataplane writes it and a verdict as control does; what a client sends goes through SCRAM. */
+static void fuzz_login(const uint8_t *data, size_t size)
+{
+    static struct shm_login_question question;
+    static struct shm_login_verdict verdict;
+    static struct scram scram;
+    static const struct scram_secret secret = {.iterations = SCRAM_ITERATIONS, .salt_length = 16};
+    char answer[SCRAM_MESSAGE_MAX + 1];
+    fill(&question, sizeof question, data, size);
+    fill(&verdict, sizeof verdict, data, size);
+    if (shm_login_verdict_check(&verdict, NULL) == 0)
+        require(verdict.user_length <= sizeof verdict.user && verdict.data_length <= sizeof verdict.data);
+    if (shm_login_question_check(&question, NULL) != 0)
+        return;
+    require(question.name_length <= sizeof question.name && question.data_length <= sizeof question.data);
+    /* The first message up to a zero, the last one behind it. */
+    const uint8_t *zero = memchr(question.data, 0, question.data_length);
+    size_t first = zero ? (size_t)(zero - question.data) : question.data_length;
+    if (!scram_begin(&scram, question.data, first) || !scram_challenge(&scram, &secret, "nonce"))
+        return;
+    require(scram.user_length == strlen(scram.user) && scram.nonce_length == strcspn(scram.nonce, ","));
+    if (zero)
+        require(!scram_finish(&scram, &secret, zero + 1, question.data_length - first - 1, answer));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static void (*const targets[])(const uint8_t *data, size_t size) = {
-        fuzz_reply, fuzz_request, fuzz_config, fuzz_yaml, fuzz_link, fuzz_statistics, fuzz_ring};
+        fuzz_reply, fuzz_request, fuzz_config, fuzz_yaml, fuzz_link, fuzz_statistics, fuzz_ring, fuzz_login};
     if (size > 0)
         targets[data[0] % (sizeof targets / sizeof targets[0])](data + 1, size - 1);
     return 0;

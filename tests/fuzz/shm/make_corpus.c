@@ -9,6 +9,7 @@
 #include "control/reference.h"
 #include "control/yaml_config.h"
 #include "lib/shm/link.h"
+#include "lib/shm/login.h"
 #include "lib/shm/messages.h"
 #include "lib/stats/stats.h"
 
@@ -53,7 +54,7 @@ static void write_requests(void)
     write_seed(1, "request-kick", &kick, sizeof kick);
 }
 
-static void write_configs(struct shm_config *config)
+static void write_configs(struct control_config *config)
 {
     char *text = NULL;
     size_t size = 0;
@@ -64,7 +65,7 @@ static void write_configs(struct shm_config *config)
     if (yaml_config_read(input, "example", config, NULL, stderr) != 0)
         exit(EXIT_FAILURE);
     fclose(input);
-    write_seed(2, "config", config, sizeof *config);
+    write_seed(2, "config", &config->dataplane, sizeof config->dataplane);
     write_seed(3, "yaml-example", text, size);
     static const char small[] = "ports:\n- {name: a, device: b, addresses: [1.2.3.4/8], gateway: 1.2.3.5, mac: "
                                 "'02:00:00:00:00:01'}\nlisteners: [{name: m, address: 1.2.3.4}]\n"
@@ -120,9 +121,19 @@ static void write_statistics(void)
     stats_segment_close(&segment);
 }
 
+static void write_logins(void)
+{
+    static const char messages[] = "n,,n=user,r=abc\0c=biws,r=abcnonce,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
+    struct shm_login_question question = {.login = 1, .step = SHM_LOGIN_BEGIN, .data_length = sizeof messages - 1};
+    struct shm_login_verdict verdict = {.login = 1, .result = SHM_LOGIN_ACCEPTED, .user_length = 4, .user = "user"};
+    memcpy(question.data, messages, sizeof messages - 1);
+    write_seed(7, "login-question", &question, sizeof question);
+    write_seed(7, "login-verdict", &verdict, sizeof verdict);
+}
+
 int main(int argc, char **argv)
 {
-    static struct shm_config config;
+    static struct control_config config;
     static const uint8_t ring[] = {1, 0, 0, 0, 0, 2, 0, 0, 0, 0, 3, 0, 0, 0, 0, 9, 5, 0, 0, 0, 6, 1, 0, 0, 0};
     if (argc != 2)
         return EXIT_FAILURE;
@@ -130,8 +141,9 @@ int main(int argc, char **argv)
     write_replies();
     write_requests();
     write_configs(&config);
-    write_links(&config);
+    write_links(&config.dataplane);
     write_statistics();
+    write_logins();
     write_seed(6, "ring", ring, sizeof ring);
     return EXIT_SUCCESS;
 }

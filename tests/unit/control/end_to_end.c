@@ -178,6 +178,29 @@ Test(end_to_end, words_may_be_cut_short_and_usage_errors_end_with_2)
     expect(0, "complete -F _polluxctl polluxctl", "completion bash");
 }
 
+Test(end_to_end, users_are_added_listed_and_deleted)
+{
+    char words[256], path[128];
+    snprintf(words, sizeof words, "user add bee < %s", config_file); /* its first line is a password like any */
+    start_both();
+    expect(1, "the configuration has no authentication.users-file", words);
+    end_process(&control, SIGKILL);
+    snprintf(path, sizeof path, "%s/users", run_dir);
+    char section[256];
+    snprintf(section, sizeof section, "authentication: {users-file: %s}\n", path);
+    write_config(section);
+    start_control();
+    await("dev-00007", "show clients");
+    expect(0, "bee: may log in", words);
+    expect(0, "SCRAM-SHA-256", "user list --filter name=bee");
+    expect(0, "authentication.users-file", "show config");
+    expect(2, "no password was given", "user add wasp < /dev/null");
+    expect(2, "needs NAME", "user add");
+    expect(0, "bee: may not log in any more", "user delete bee");
+    expect(1, "there is no user 'bee'", "user delete bee");
+    unlink(path);
+}
+
 Test(end_to_end, lists_are_filtered_sorted_and_limited)
 {
     start_both();

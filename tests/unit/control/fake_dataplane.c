@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "lib/shm/link.h"
+#include "lib/shm/login.h"
 #include "lib/shm/messages.h"
 #include "lib/stats/stats.h"
 
@@ -38,7 +39,8 @@ struct fake {
     struct shm_segment request_segment, reply_segment;
     struct shm_ring_consumer requests;
     struct shm_ring_producer replies;
-    struct shm_request deferred; /* a page that waits for room; id 0: none */
+    struct shm_request deferred;                          /* a page that waits for room; id 0: none */
+    struct shm_segment question_segment, verdict_segment; /* nobody logs in */
     int reply_event;
 };
 
@@ -268,6 +270,11 @@ static int create_segments(struct fake *fake)
     if (shm_segment_create(&fake->request_segment, "fake-requests", SHM_SEGMENT_REQUESTS, request_size, false, NULL) !=
         0)
         return -1;
+    size_t login_size = shm_ring_segment_size(SHM_LOGIN_SLOTS, SHM_LOGIN_SLOT_SIZE);
+    if (shm_segment_create(&fake->question_segment, "fake-questions", SHM_SEGMENT_QUESTIONS, login_size, false, NULL) !=
+            0 ||
+        shm_segment_create(&fake->verdict_segment, "fake-verdicts", SHM_SEGMENT_VERDICTS, login_size, false, NULL) != 0)
+        return -1;
     return shm_segment_create(&fake->reply_segment, "fake-replies", SHM_SEGMENT_REPLIES, reply_size, false, NULL);
 }
 
@@ -292,8 +299,10 @@ static void hand_over(struct fake *fake)
     shm_ring_open_consumer(&fake->requests, &fake->request_segment, SHM_REQUEST_SLOTS, SHM_SLOT_SIZE, NULL);
     shm_ring_open_producer(&fake->replies, &fake->reply_segment, SHM_REPLY_SLOTS, SHM_SLOT_SIZE, NULL);
     fake->deferred.id = 0;
+    shm_ring_reset(&fake->question_segment, SHM_LOGIN_SLOTS, SHM_LOGIN_SLOT_SIZE, NULL);
+    shm_ring_reset(&fake->verdict_segment, SHM_LOGIN_SLOTS, SHM_LOGIN_SLOT_SIZE, NULL);
     struct link_segments segments = {fake->statistics.segment.fd, fake->request_segment.fd, fake->reply_segment.fd,
-                                     fake->reply_event};
+                                     fake->question_segment.fd,   fake->verdict_segment.fd, fake->reply_event};
     link_send_segments(&fake->link, &segments, NULL);
 }
 

@@ -12,7 +12,8 @@ TestSuite(yaml_config, .timeout = 20);
 #define LISTENERS "listeners:\n  - name: mqtt\n"
 #define BASE PORTS LISTENERS
 
-static struct shm_config config;
+static struct control_config file_config;
+#define config file_config.dataplane
 static struct config_origin origin;
 static char report[8192];
 
@@ -22,7 +23,7 @@ static int read_text(const char *text)
     memset(report, 0, sizeof report);
     FILE *input = fmemopen((void *)(uintptr_t)text, strlen(text), "r");
     FILE *output = fmemopen(report, sizeof report - 1, "w");
-    int result = yaml_config_read(input, "t", &config, &origin, output);
+    int result = yaml_config_read(input, "t", &file_config, &origin, output);
     fclose(output);
     fclose(input);
     return result;
@@ -58,7 +59,7 @@ static const struct bad bad_files[] = {
     {BASE "mqtt: 3\n", "t:5:7: mqtt: needs settings of the form 'name: value'"},
     {BASE "mqtt: {}\nmqtt: {}\n", "the section is there twice"},
     {BASE "mqt: {}\n", "t:5:1: mqt: there is no such section; did you mean 'mqtt'?"},
-    {BASE "cluster: {}\n", "sections are dataplane, ports, listeners, tcp, mqtt"},
+    {BASE "cluster: {}\n", "sections are dataplane, ports, listeners, tcp, mqtt, authentication"},
     {BASE "? [a]\n: 1\n", "(not a name)"},
     {BASE "dataplane:\n  cores: [1, x]\n", "'x' is not allowed; allowed: auto, or a list"},
     {BASE "dataplane:\n  cores: []\n", "the list is empty"},
@@ -119,7 +120,7 @@ Test(yaml_config, defaults_fill_what_is_not_said)
     cr_assert_eq(config.dataplane.memory_per_worker, UINT64_C(256) << 20);
     cr_assert_eq(config.mqtt.max_packet_size, 1u << 20);
     cr_assert_eq(config.mqtt.session_expiry_max_s, 7 * 86400);
-    cr_assert_eq(config.mqtt.allow_anonymous, 1);
+    cr_assert_eq(config.mqtt.allow_anonymous, SHM_ANONYMOUS_AUTO);
     cr_assert_eq(config.tcp.keepalive_time_s, 7200);
     cr_assert_eq(config.ports[0].mtu, 1500);
     cr_assert_eq(config.listeners[0].port, 1883);
@@ -200,7 +201,8 @@ Test(yaml_config, the_schema_covers_every_number_and_prints_what_it_reads)
     for (size_t i = 0; i < schema_section_count; i++)
         for (uint32_t j = 0; j < schema_sections[i].leaf_count; j++) {
             const struct schema_leaf *leaf = &schema_sections[i].leaves[j];
-            schema_format(&schema_sections[i], leaf, schema_base(&schema_sections[i], &config, 0), text, sizeof text);
+            schema_format(&schema_sections[i], leaf, schema_base(&schema_sections[i], &file_config, 0), text,
+                          sizeof text);
             if (leaf->initial)
                 cr_assert_str_eq(text, leaf->initial, "%s.%s", schema_sections[i].name, leaf->name);
         }
