@@ -217,13 +217,25 @@ static void fail(struct command *command, const char *text)
 
 static void ask_for_page(struct command *command);
 
+/* What the dataplane said, and for a worker what its statistics add. */
+static json_t *describe(const struct command *command, const struct shm_reply *reply)
+{
+    json_t *object = json_from_reply(reply);
+    struct stats_reader *reader = peer_statistics(command->context->peer);
+    if (object && reader && reply->type == SHM_REQUEST_WORKERS) {
+        stats_reader_refresh(reader);
+        json_add_timing(object, reader, reply->worker.worker);
+    }
+    return object;
+}
+
 /* Records that are not wanted any more are taken and dropped until the page ends: the dataplane has sent them already.
  */
 static void reply_came(void *argument, const struct shm_reply *reply)
 {
     struct command *command = argument;
     if (reply->status == SHM_REPLY_RECORD) {
-        if (!command->complete && !command->failed && !offer(command, json_from_reply(reply)))
+        if (!command->complete && !command->failed && !offer(command, describe(command, reply)))
             command->complete = true;
         return;
     }

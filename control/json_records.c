@@ -206,6 +206,59 @@ static void fill_worker(json_t *object, const struct shm_worker_record *worker)
     set_number(object, "last-iteration-us", worker->last_iteration_us);
 }
 
+static uint64_t statistic_of(const struct stats_reader *reader, const char *group, const char *name, uint32_t worker)
+{
+    const struct stats_entry *entry = stats_reader_find(reader, group, name);
+    return entry ? stats_reader_value(reader, entry, worker) : 0;
+}
+
+/* {"rx": cycles, ...} of the group "stages", in the loop's order. */
+static json_t *stages_of(const struct stats_reader *reader, uint32_t worker)
+{
+    json_t *stages = json_object();
+    for (uint32_t i = 0; i < stats_reader_count(reader); i++) {
+        const struct stats_entry *entry = stats_reader_entry(reader, i);
+        if (strcmp(entry->group, "stages") == 0)
+            set_number(stages, entry->name, stats_reader_value(reader, entry, worker));
+    }
+    return stages;
+}
+
+/* [[ns, count], ...]: how many iterations took less than that, and not less than the one before. */
+static json_t *loop_times_of(const struct stats_reader *reader, uint32_t worker)
+{
+    json_t *powers = json_array();
+    const struct stats_entry *entry = stats_reader_find(reader, "loop", "loop_time");
+    const struct histogram *histogram = entry ? stats_reader_histogram_of(reader, entry, worker) : NULL;
+    uint64_t below = 0;
+    for (uint32_t power = 0; histogram && power <= HISTOGRAM_VALUE_BITS; power++) {
+        uint64_t limit = UINT64_C(1) << power, sum = 0;
+        for (uint32_t i = 0; i < HISTOGRAM_BUCKETS && histogram_bucket_floor(i) < limit; i++)
+            sum += histogram->buckets[i];
+        if (sum > below)
+            json_array_append_new(powers, json_pack("[I, I]", (json_int_t)limit, (json_int_t)(sum - below)));
+        below = sum;
+    }
+    return powers;
+}
+
+void json_add_timing(json_t *object, const struct stats_reader *reader, uint32_t worker)
+{
+    uint64_t busy = statistic_of(reader, "runtime", "busy_cycles", worker);
+    uint64_t iterations = statistic_of(reader, "runtime", "busy_iterations", worker);
+    uint64_t messages =
+        statistic_of(reader, "mqtt", "messages_in", worker) + statistic_of(reader, "mqtt", "messages_out", worker);
+    set_number(object, "busy-iterations", iterations);
+    set_number(object, "busy-cycles", busy);
+    set_number(object, "idle-cycles", statistic_of(reader, "runtime", "idle_cycles", worker));
+    set_number(object, "sleep-cycles", statistic_of(reader, "runtime", "sleep_cycles", worker));
+    set_number(object, "cycles-per-message", messages ? busy / messages : 0);
+    json_object_set_new(object, "messages-per-iteration",
+                        json_real(iterations ? (double)messages / (double)iterations : 0));
+    json_object_set_new(object, "stages", stages_of(reader, worker));
+    json_object_set_new(object, "loop-times", loop_times_of(reader, worker));
+}
+
 static void fill_census(json_t *object, const struct shm_census_record *census)
 {
     if (census->worker == SHM_WORKER_ANY)

@@ -15,6 +15,10 @@
 /* The record in a reply with status SHM_REPLY_RECORD. */
 json_t *json_from_reply(const struct shm_reply *reply);
 
+/* Adds to the record of a worker where its time goes, from the statistics as of their last refresh: cycles by stage,
+ * cycles and messages of an iteration, the distribution of loop times. All since the dataplane's start. */
+void json_add_timing(json_t *object, const struct stats_reader *reader, uint32_t worker);
+
 /* A counter, gauge or histogram with its value in all workers together and in each. */
 json_t *json_from_statistic(const struct stats_reader *reader, const struct stats_entry *entry);
 

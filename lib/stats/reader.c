@@ -244,3 +244,11 @@ void stats_reader_histogram(const struct stats_reader *reader, const struct stat
     for (uint32_t index = first; index <= last; index++)
         histogram_merge(merged, (const struct histogram *)(values_of(reader, index) + entry->offset));
 }
+
+const struct histogram *stats_reader_histogram_of(const struct stats_reader *reader, const struct stats_entry *entry,
+                                                  uint32_t worker)
+{
+    if (entry->kind != STATS_HISTOGRAM || entry->scope != STATS_WORKER || worker >= reader->header.workers)
+        return NULL;
+    return (const struct histogram *)(values_of(reader, worker) + entry->offset);
+}

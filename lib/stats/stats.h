@@ -150,5 +150,8 @@ uint64_t stats_reader_value(const struct stats_reader *reader, const struct stat
 uint64_t stats_reader_sum(const struct stats_reader *reader, const struct stats_entry *entry);
 void stats_reader_histogram(const struct stats_reader *reader, const struct stats_entry *entry,
                             struct histogram *merged);
+/* A histogram of one worker, as of the last refresh; NULL when the entry is none or the worker is not there. */
+const struct histogram *stats_reader_histogram_of(const struct stats_reader *reader, const struct stats_entry *entry,
+                                                  uint32_t worker);
 
 #endif

@@ -139,7 +139,8 @@ class Vhost:
             if not dataplane.running():
                 return {"error": f"the router ended: {dataplane.last_words()}"}
             said = [line for line in errors.strip().splitlines() if line.startswith("pollux-perf:")]
-            return result_of(status, output, said[-1] if said else errors.strip()[-200:])
+            said = said[-1] if said else errors.strip()[-200:]
+            return result_of(status, output, f"{said}; the router says: {dataplane.last_words()}" if status == 1 else said)
 
 
 def start_generator(scenario, vhost, broker, seconds, cpu):

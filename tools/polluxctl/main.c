@@ -42,13 +42,14 @@ static int take_number(const char *text, const char *name, long *value)
 static int take_options(int argc, char **argv, struct options *options)
 {
     static const struct option table[] = {
-        {"run-dir", required_argument, NULL, 'r'}, {"json", no_argument, NULL, 'j'},
-        {"filter", required_argument, NULL, 'f'},  {"sort", required_argument, NULL, 's'},
-        {"limit", required_argument, NULL, 'n'},   {"wide", no_argument, NULL, 'w'},
-        {"timeout", required_argument, NULL, 't'}, {"version", no_argument, NULL, 'V'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+        {"run-dir", required_argument, NULL, 'r'},  {"json", no_argument, NULL, 'j'},
+        {"filter", required_argument, NULL, 'f'},   {"sort", required_argument, NULL, 's'},
+        {"limit", required_argument, NULL, 'n'},    {"wide", no_argument, NULL, 'w'},
+        {"timeout", required_argument, NULL, 't'},  {"version", no_argument, NULL, 'V'},
+        {"interval", required_argument, NULL, 'i'}, {"once", no_argument, NULL, '1'},
+        {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0}};
     int option, error = 0;
-    while (error == 0 && (option = getopt_long(argc, argv, "r:jf:s:n:wt:Vh", table, NULL)) != -1) {
+    while (error == 0 && (option = getopt_long(argc, argv, "r:jf:s:n:wt:i:1Vh", table, NULL)) != -1) {
         switch (option) {
         case 'r':
             options->run_dir = optarg;
@@ -70,6 +71,14 @@ static int take_options(int argc, char **argv, struct options *options)
             break;
         case 't':
             error = take_number(optarg, "--timeout takes seconds, not ", &options->timeout);
+            break;
+        case 'i':
+            error = take_number(optarg, "--interval takes seconds, not ", &options->interval);
+            if (error == 0 && options->interval == 0)
+                error = usage_error("--interval takes seconds above 0, not ", optarg);
+            break;
+        case '1':
+            options->once = true;
             break;
         case 'V':
             puts("polluxctl " POLLUX_VERSION);
@@ -108,14 +117,17 @@ static int run(int count, char **words, const struct options *options)
         return usage_error("this command needs ", verb->argument);
     if (count > used + (verb->argument ? 1 : 0))
         return usage_error("there is a word too many: ", words[used + (verb->argument ? 1 : 0)]);
-    if (!verb->list && (options->filter || options->sort || options->limit))
+    const bool top = strcmp(verb->words[0], "top") == 0;
+    if (options->once && !top)
+        return usage_error("--once is for top", "");
+    if (!verb->list && (options->filter || ((options->sort || options->limit) && !top)))
         return usage_error("--filter, --sort and --limit are for lists", "");
     return verb->run(verb, verb->argument ? words[used] : NULL, options);
 }
 
 int main(int argc, char **argv)
 {
-    struct options options = {.run_dir = "/run/pollux", .timeout = 30};
+    struct options options = {.run_dir = "/run/pollux", .timeout = 30, .interval = 2};
     setlocale(LC_ALL, "");
     int status = take_options(argc, argv, &options);
     if (status == 0)

@@ -10,6 +10,8 @@
 #include "tools/polluxctl/format.h"
 #include "tools/polluxctl/password.h"
 #include "tools/polluxctl/table.h"
+#include "tools/polluxctl/timing.h"
+#include "tools/polluxctl/top.h"
 #include "tools/polluxctl/views.h"
 
 #define CELL 512
@@ -24,7 +26,10 @@ static const struct verb verbs[] = {
     {{"show", "runtime"},
      NULL,
      true,
-     "State of the dataplane, and for each worker its busy share, loop times, connections, messages and memory.",
+     "State of the dataplane, and for each worker its busy share, loop times, connections, messages and memory. Below, "
+     "since the start: the share of each stage of the loop in the busy cycles with its cycles per message, and how "
+     "long "
+     "iterations took.",
      "polluxctl show runtime\npolluxctl --json show runtime | jq '.records[].\"busy-permille\"'\n",
      run_show},
     {{"show", "ports"},
@@ -78,6 +83,16 @@ static const struct verb verbs[] = {
      "Versions of control and dataplane, and how long they run.",
      "polluxctl show version\n",
      run_show},
+    {{"top", NULL},
+     NULL,
+     false,
+     "Live: rates, busy share of each worker, where its cycles go, and the clients with the highest rates or the "
+     "longest "
+     "queues. Keys: r by rate, b by backlog, q quit. --interval sets the seconds between two looks (2); --once and "
+     "--json measure one interval and print it.",
+     "polluxctl top\npolluxctl top --interval 1\npolluxctl top --once\n"
+     "polluxctl top --once --sort backlog\npolluxctl top --json | jq '.workers[].\"cycles-per-message\"'\n",
+     top_run},
     {{"kick", NULL},
      "CLIENT",
      false,
@@ -226,6 +241,8 @@ void verb_print_usage(FILE *output)
         "  -n, --limit N          at most N records\n"
         "  -w, --wide             do not fit tables to the terminal\n"
         "  -t, --timeout S        seconds that `wait ready` waits\n"
+        "  -i, --interval S       of `top`: seconds between two looks (2)\n"
+        "  -1, --once             of `top`: one interval, then end\n"
         "  -V, --version          print the version\n"
         "  -h, --help             this text; after a command: its help and examples\n"
         "\n"
@@ -262,8 +279,8 @@ static json_t *make_request(const char *command, const char *argument, const str
     return request;
 }
 
-static enum exit_status ask(struct session *session, const char *command, const char *argument,
-                            const struct options *options)
+enum exit_status verb_ask(struct session *session, const char *command, const char *argument,
+                          const struct options *options)
 {
     enum exit_status status = session_open(session, options->run_dir);
     if (status != EXIT_OK)
@@ -292,6 +309,7 @@ struct printer {
     const struct view *view;
     bool json;
     struct table table;
+    json_t *workers; /* the records of `show runtime`: there is more to tell of them than a row */
     uint64_t count;
 };
 
@@ -305,6 +323,8 @@ static int printer_open(struct printer *printer, const struct view *view, const 
     }
     if (view->vertical)
         return 0;
+    if (strcmp(view->name, "runtime") == 0)
+        printer->workers = json_array();
     for (size_t i = 0; i < view->column_count; i++)
         columns[i] = (struct table_column){
             view->columns[i].title, view->columns[i].format != VIEW_TEXT && view->columns[i].format != VIEW_ENDPOINT,
@@ -342,6 +362,8 @@ static void printer_record(struct printer *printer, const json_t *record)
         print_vertical(printer, record);
     } else {
         print_table_row(printer, record);
+        if (printer->workers)
+            json_array_append(printer->workers, (json_t *)(uintptr_t)record);
     }
     printer->count++;
 }
@@ -392,6 +414,9 @@ static void printer_close(struct printer *printer, const json_t *end, const char
         table_close(&printer->table);
     else if (!printer->view->vertical)
         table_free(&printer->table);
+    timing_print(stdout, printer->workers);
+    json_decref(printer->workers);
+    printer->workers = NULL;
     if (error)
         return;
     json_int_t matched = json_integer_value(json_object_get(end, "count"));
@@ -442,7 +467,7 @@ static enum exit_status run_show(const struct verb *verb, const char *argument, 
 {
     struct session session;
     const char *what = strcmp(verb->words[0], "show") == 0 ? verb->words[1] : "users";
-    enum exit_status status = ask(&session, "show", what, options);
+    enum exit_status status = verb_ask(&session, "show", what, options);
     if (status == EXIT_OK)
         status = print_reply(&session, view_find(what), options);
     fflush(stdout);
@@ -458,7 +483,7 @@ static enum exit_status run_kick(const struct verb *verb, const char *argument, 
 {
     struct session session;
     json_int_t disconnected = -1;
-    enum exit_status status = ask(&session, "kick", argument, options);
+    enum exit_status status = verb_ask(&session, "kick", argument, options);
     json_t *line;
     while (status == EXIT_OK && disconnected < 0 && (line = session_next(&session)) != NULL) {
         const char *error = json_string_value(json_object_get(line, "error"));
@@ -537,7 +562,7 @@ static enum exit_status run_user(const struct verb *verb, const char *argument, 
 static enum exit_status ask_ready(struct session *session, const struct options *options)
 {
     char text[CELL] = "";
-    enum exit_status status = ask(session, "show", "version", options);
+    enum exit_status status = verb_ask(session, "show", "version", options);
     json_t *line;
     bool running = false;
     if (status != EXIT_OK)

@@ -16,8 +16,10 @@ struct options {
     bool wide;
     bool help;
     const char *sort;
-    long limit;     /* 0: none */
-    long timeout;   /* seconds */
+    long limit;    /* 0: none */
+    long timeout;  /* seconds */
+    long interval; /* seconds */
+    bool once;
     json_t *filter; /* object of texts; NULL: none */
 };
 
@@ -33,6 +35,11 @@ struct verb {
 /* Find the verb that the words mean; each may be cut short while it stays unambiguous. `used` gets the number of words
  * taken. NULL with a message on standard error. */
 const struct verb *verb_find(int count, char **words, int *used);
+
+/* Open a session and send a request with the filter, order and limit of the options. The session is the caller's to
+ * close, and has the reason of a failure. */
+enum exit_status verb_ask(struct session *session, const char *command, const char *argument,
+                          const struct options *options);
 
 void verb_print_usage(FILE *output);                         /* of the program */
 void verb_print_help(FILE *output, const struct verb *verb); /* of one verb */

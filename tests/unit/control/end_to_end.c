@@ -160,6 +160,35 @@ Test(end_to_end, every_listing_shows_what_the_dataplane_says)
     expect(0, "pollux-control  0.1.0", "show version");
 }
 
+Test(end_to_end, where_the_time_of_the_workers_goes)
+{
+    start_both();
+    expect(0, "rx                     25.0 %", "show runtime");
+    expect(0, "match                  75.0 %", "show runtime");
+    expect(0, "1.0 us                100.0 %", "show runtime");
+    json_t *document = ctl_json("show runtime");
+    const json_t *worker = json_array_get(json_object_get(document, "records"), 0);
+    cr_expect_eq(json_integer_value(json_object_get(worker, "cycles-per-message")), 100);
+    cr_expect_eq(json_integer_value(json_array_get(json_array_get(json_object_get(worker, "loop-times"), 0), 0)), 1024);
+    json_decref(document);
+}
+
+Test(end_to_end, top_measures_an_interval)
+{
+    start_both();
+    expect(0, "match        #######################.......  75.0 %", "top --once --interval 1");
+    expect(0, "dev-0000", "top --once --interval 1 --sort backlog --limit 3");
+    json_t *document = ctl_json("top --interval 1");
+    const json_t *worker = json_array_get(json_object_get(document, "workers"), 0);
+    cr_expect_eq(json_integer_value(json_object_get(worker, "busy-permille")), 250);
+    cr_expect_gt(json_real_value(json_object_get(document, "seconds")), 0.9);
+    cr_expect_gt(json_array_size(json_object_get(document, "clients")), 0);
+    json_decref(document);
+    expect(2, "--interval takes seconds above 0", "top --interval 0");
+    expect(2, "--once is for top", "show ports --once");
+    expect(2, "rate or backlog", "top --once --sort id");
+}
+
 Test(end_to_end, words_may_be_cut_short_and_usage_errors_end_with_2)
 {
     start_both();

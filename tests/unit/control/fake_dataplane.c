@@ -21,9 +21,19 @@
     X(messages_in, STATS_COUNTER, "messages", "Publishes received") \
     X(sessions, STATS_GAUGE, "sessions", "Sessions now")
 
+#define STAGES(X)                               \
+    X(rx, STATS_COUNTER, "cycles", "Receiving") \
+    X(match, STATS_COUNTER, "cycles", "Looking up")
+#define RUNTIME(X)                                                       \
+    X(busy_cycles, STATS_COUNTER, "cycles", "In iterations with work")   \
+    X(idle_cycles, STATS_COUNTER, "cycles", "In iterations without any") \
+    X(busy_iterations, STATS_COUNTER, "iterations", "With work")
+
 struct counters {
     COUNTERS(STATS_MEMBER)
     struct histogram loop_time;
+    STAGES(STATS_MEMBER)
+    RUNTIME(STATS_MEMBER)
 };
 
 struct fake {
@@ -259,9 +269,13 @@ static int create_segments(struct fake *fake)
     static const struct stats_definition definitions[] = {COUNTERS(STATS_DEFINITION)};
     static const struct stats_definition loop[] = {
         {"loop_time", STATS_HISTOGRAM, "nanoseconds", "Time of an iteration that found work"}};
+    static const struct stats_definition stages[] = {STAGES(STATS_DEFINITION)};
+    static const struct stats_definition runtime[] = {RUNTIME(STATS_DEFINITION)};
     struct stats_builder *builder = stats_builder_create();
     if (stats_builder_add(builder, STATS_WORKER, "mqtt", definitions, 2, NULL) != 0 ||
         stats_builder_add(builder, STATS_WORKER, "loop", loop, 1, NULL) != 2 ||
+        stats_builder_add(builder, STATS_WORKER, "stages", stages, 2, NULL) < 0 ||
+        stats_builder_add(builder, STATS_WORKER, "runtime", runtime, 3, NULL) < 0 ||
         stats_builder_finish(builder, fake->workers, &fake->statistics, NULL) != 0)
         return -1;
     size_t request_size = shm_ring_segment_size(SHM_REQUEST_SLOTS, SHM_SLOT_SIZE);
@@ -284,6 +298,11 @@ static void publish(struct fake *fake)
     fake->iterations++;
     counters.messages_in += 10;
     counters.sessions = fake->options->clients;
+    counters.rx += 250;
+    counters.match += 750;
+    counters.busy_cycles += 1000;
+    counters.idle_cycles += 3000;
+    counters.busy_iterations++;
     histogram_record(&counters.loop_time, 1000);
     for (uint32_t worker = 0; worker < fake->workers; worker++) {
         stats_publish_begin(&fake->statistics, worker);
