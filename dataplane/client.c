@@ -500,6 +500,7 @@ static void client_free(struct worker *worker, struct client *client)
         mem_free(worker->memory, client->aliases);
     }
     alias_table_free(client->aliases_out, worker->memory);
+    mem_free(worker->memory, client->subscribing);
     mem_free(worker->memory, client->limits);
     client->listener->open--;
     worker->clients--;

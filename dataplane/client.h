@@ -76,12 +76,13 @@ struct client {
     struct client *next_waiting;  /* in the worker's list of clients to try again */
     struct client **waiting_link; /* what points to it there; NULL: it does not wait */
     struct partial_packet *partial;
-    struct topic_aliases *aliases;   /* that the client has set */
-    struct limits *limits;           /* NULL: none */
-    struct alias_table *aliases_out; /* that the router has set; NULL: none are used */
-    struct listener *listener;       /* whose connection it is */
-    struct login *login;             /* how it has logged in, or is about to; NULL: not at all, or by password */
-    struct timer timer;              /* CONNECT timeout, then keepalive */
+    struct subscribe_pending *subscribing; /* a SUBSCRIBE or UNSUBSCRIBE of which filters are left */
+    struct topic_aliases *aliases;         /* that the client has set */
+    struct limits *limits;                 /* NULL: none */
+    struct alias_table *aliases_out;       /* that the router has set; NULL: none are used */
+    struct listener *listener;             /* whose connection it is */
+    struct login *login;                   /* how it has logged in, or is about to; NULL: not at all, or by password */
+    struct timer timer;                    /* CONNECT timeout, then keepalive */
 };
 
 /* ---- Callbacks of the TCP stack; `worker` is a struct worker. */

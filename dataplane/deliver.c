@@ -451,7 +451,9 @@ static void deliver_acknowledged(struct worker *worker, struct session *session,
                                  const struct delivery *delivery)
 {
     if (session->client == NULL || session_is_behind(session) || session->outstanding >= session->window) {
-        session_enqueue(worker, session, publication, delivery);
+        if (!session->ended) {
+            session_enqueue(worker, session, publication, delivery);
+        }
         return;
     }
     struct outgoing *outgoing = outgoing_create(worker, publication, delivery);
@@ -476,7 +478,9 @@ void session_deliver(struct worker *worker, struct session *session, struct publ
         return;
     }
     if (session->client == NULL) {
-        session_count_drop(session, &worker->counters.dropped_offline);
+        if (!session->ended) {
+            session_count_drop(session, &worker->counters.dropped_offline);
+        }
         return;
     }
     enum sent sent = SENT_NOT;

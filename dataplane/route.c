@@ -279,8 +279,15 @@ static bool group_deliver(struct worker *worker, struct publication *publication
 /* Nobody of the whole group is connected: the message waits for one whose session is here. */
 static void group_deliver_offline(struct worker *worker, struct publication *publication, struct topic_group *group)
 {
-    group->cursor = group->cursor + 1 < group->members.count ? group->cursor + 1 : 0;
-    member_deliver(worker, publication, &topic_members_array(&group->members)[group->cursor]);
+    const struct topic_member *members = topic_members_array(&group->members);
+    for (uint32_t tried = 0; tried < group->members.count; tried++) {
+        group->cursor = group->cursor + 1 < group->members.count ? group->cursor + 1 : 0;
+        if (!member_session(&members[group->cursor])->ended) {
+            member_deliver(worker, publication, &members[group->cursor]);
+            return;
+        }
+    }
+    worker->counters.dropped_shared_gone++;
 }
 
 static struct topic_group *group_find(const struct topic_route *route, uint64_t id)

@@ -9,9 +9,8 @@
 #include "dataplane/worker.h"
 
 enum {
-    SLOTS_FIRST = 16,        /* inflight slots that a session starts with */
-    SLOTS_MAX = 65536,       /* one for each packet identifier */
-    SUBSCRIPTION_SLICE = 64, /* subscriptions of a session that ends, removed per iteration */
+    SLOTS_FIRST = 16,  /* inflight slots that a session starts with */
+    SLOTS_MAX = 65536, /* one for each packet identifier */
 };
 
 /* ---- Outgoing messages ------------------------------------------------------------------------------------------ */
@@ -205,10 +204,8 @@ static void will_publish(struct worker *worker, struct session *session)
     }
 }
 
-void session_clear(struct worker *worker, struct session *session)
+static void messages_drop(struct worker *worker, struct session *session)
 {
-    while (topic_session_clear(worker->subscribers, &session->subscriptions, SUBSCRIPTION_SLICE) > 0) {
-    }
     session->resend_next = NULL;
     worker->counters.dropped_session_end += list_free(worker, &session->queue);
     worker->counters.dropped_session_end += list_free(worker, &session->inflight);
@@ -216,6 +213,15 @@ void session_clear(struct worker *worker, struct session *session)
     mem_free(worker->memory, session->slots);
     session->slots = NULL;
     packet_ids_free(&session->received, worker->memory);
+}
+
+/* As many as this iteration may still remove. True: none is left. */
+static bool subscriptions_remove(struct worker *worker, struct session *session)
+{
+    const uint32_t before = session->subscriptions.count;
+    const uint32_t left = topic_session_clear(worker->subscribers, &session->subscriptions, worker->filters_left);
+    worker->filters_left -= before - left;
+    return left == 0;
 }
 
 /* REQ MQTT-5 [MQTT-4.1.0-1]: only without a client [test: sessions/keepalive_keeps] */
@@ -227,13 +233,34 @@ void session_end(struct worker *worker, struct session *session)
         will_publish(worker, session);
     }
     will_drop(worker, session);
-    session_clear(worker, session);
+    messages_drop(worker, session);
     const struct client_id_key id =
         directory_id(worker->dataplane, (struct mqtt_span){session->client_id, session->client_id_length});
     directory_disown(worker, &id, session->claims);
     session_table_remove(worker->sessions, session);
     mem_free(worker->memory, session->user_name);
-    mem_free(worker->memory, session);
+    if (subscriptions_remove(worker, session)) {
+        mem_free(worker->memory, session);
+        return;
+    }
+    session->ended = true;
+    session->next_ended = worker->sessions_ended;
+    worker->sessions_ended = session;
+}
+
+uint32_t sessions_end_progress(struct worker *worker)
+{
+    uint32_t work = 0;
+    while (worker->sessions_ended != NULL && worker->filters_left > 0) {
+        struct session *session = worker->sessions_ended;
+        if (!subscriptions_remove(worker, session)) {
+            return work + 1;
+        }
+        worker->sessions_ended = session->next_ended;
+        mem_free(worker->memory, session);
+        work++;
+    }
+    return work;
 }
 
 /* Wakes up for whichever comes first. */

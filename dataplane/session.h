@@ -78,6 +78,8 @@ struct session {
     uint64_t will_at;    /* microseconds; 0: no will waits */
     uint64_t expires_at; /* microseconds, UINT64_MAX: never */
     uint32_t expiry_interval_s;
+    bool ended; /* only its subscriptions are left, on their way out */
+    struct session *next_ended;
     uint32_t claims; /* that clients have brought here (directory.h) */
     uint64_t since;  /* microseconds: connected or offline since */
     uint64_t dropped;
@@ -116,13 +118,14 @@ struct session *session_next(const struct session_table *table, uint32_t *cursor
 struct session *session_create(struct worker *worker, struct mqtt_span client_id);
 
 /*
- * Ends a session that has no client: subscriptions, queues and identifiers go, its directory entry is given up.
- * A will that still waits is published first [MQTT-3.1.3-9].
+ * Ends a session that has no client: queues and identifiers go, its directory entry is given up, and nothing is
+ * delivered to it any more. A will that still waits is published first [MQTT-3.1.3-9]. Subscriptions go with it as far
+ * as this iteration may remove some, the rest and the object in the next ones.
  */
 void session_end(struct worker *worker, struct session *session);
 
-/* Lets go of everything that a clean start forgets, keeps the object. */
-void session_clear(struct worker *worker, struct session *session);
+/* Goes on with sessions that have ended; once per iteration. Returns how much was done. */
+uint32_t sessions_end_progress(struct worker *worker);
 
 /*
  * The connection is gone. `publish_will`: the will is due [MQTT-3.1.2-8], now or after its delay. The session ends now

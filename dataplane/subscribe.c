@@ -131,6 +131,87 @@ static uint8_t subscribe_one(struct worker *worker, struct session *session,
     return options & TOPIC_OPTION_QOS;
 }
 
+/* REQ MQTT-5 [MQTT-3.10.4-1]: filters are compared as they are [test: version5/reason_codes] */
+/* REQ MQTT-5 [MQTT-3.11.3-1]: reason codes in the order of the filters [test: version5/reason_codes] */
+/* REQ MQTT-3.1.1 [MQTT-3.10.4-1]: filters are compared as they are [test: messages/unsubscribe_ends_delivery] */
+static uint8_t unsubscribe_one(struct worker *worker, struct session *session, struct mqtt_span text)
+{
+    struct topic_filter_name filter;
+    const enum topic_status status =
+        topic_filter_parse(&filter, &worker->dataplane->topic_limits, (const char *)text.data, text.length);
+    if (status != TOPIC_OK) {
+        return filter_reason(status);
+    }
+    return topic_unsubscribe(worker->subscribers, &session->subscriptions, &filter) == TOPIC_OK
+               ? MQTT_REASON_SUCCESS
+               : MQTT_REASON_NO_SUBSCRIPTION_EXISTED;
+}
+
+/* ---- A packet's filters, slice by slice ------------------------------------------------------------------------- */
+
+/* Remembers what a packet asks for, and that its client is owed an answer. NULL: no memory. */
+static struct subscribe_pending *pending_create(struct worker *worker, struct client *client, uint16_t packet_id,
+                                                uint32_t count, struct mqtt_span filters)
+{
+    struct subscribe_pending *pending =
+        mem_alloc(worker->memory, sizeof(*pending) + 2 * (size_t)count + filters.length);
+    if (pending == NULL) {
+        worker->counters.stalls_memory++;
+        return NULL;
+    }
+    *pending = (struct subscribe_pending){
+        .connection = tcp_connection_id(client->tcp),
+        .count = count,
+        .filters_length = filters.length,
+        .packet_id = packet_id,
+    };
+    memset(pending->bytes, 0, 2 * (size_t)count);
+    memcpy(pending->bytes + 2 * (size_t)count, filters.data, filters.length);
+    client->subscribing = pending;
+    client->answers_owed += count + SUBACK_ROOM;
+    return pending;
+}
+
+static struct mqtt_span pending_filters(const struct subscribe_pending *pending)
+{
+    return (struct mqtt_span){pending->bytes + 2 * (size_t)pending->count, pending->filters_length};
+}
+
+/* Is there room for another filter in this iteration, and in the housekeeper's mailbox? */
+static bool may_change(const struct worker *worker)
+{
+    return worker->filters_left > 0 && (worker->to_housekeeper == NULL || mailbox_has_room(worker->to_housekeeper, 1));
+}
+
+/* The next filter of the packet, and its reason code. */
+static void pending_step(struct worker *worker, struct session *session, struct subscribe_pending *pending)
+{
+    const struct mqtt_span all = pending_filters(pending);
+    struct mqtt_span filter, rest = {all.data + pending->filters_done, all.length - pending->filters_done};
+    struct mqtt_subscription subscription;
+    uint8_t *reason = &pending->bytes[pending->done], *is_new = &pending->bytes[pending->count + pending->done];
+    if (pending->unsubscribes) {
+        mqtt_filter_next(&rest, &filter);
+        *reason = unsubscribe_one(worker, session, filter);
+    } else {
+        mqtt_subscription_next(&rest, &subscription);
+        *reason = subscribe_one(worker, session, &subscription, pending->identifier, is_new);
+    }
+    pending->filters_done = all.length - rest.length;
+    pending->done++;
+    worker->filters_left--;
+}
+
+/* As many filters as this iteration has room for. False: some are left. */
+static bool pending_work(struct worker *worker, struct client *client)
+{
+    struct subscribe_pending *pending = client->subscribing;
+    while (pending->done < pending->count && may_change(worker)) {
+        pending_step(worker, client->session, pending);
+    }
+    return pending->done == pending->count;
+}
+
 static void pending_append(struct worker *worker, struct subscribe_pending *pending)
 {
     pending->next = NULL;
@@ -140,6 +221,21 @@ static void pending_append(struct worker *worker, struct subscribe_pending *pend
         worker->pending_last->next = pending;
     }
     worker->pending_last = pending;
+}
+
+static enum packet_result subscribe_continue(struct worker *worker, struct client *client)
+{
+    struct subscribe_pending *pending = client->subscribing;
+    if (!pending_work(worker, client)) {
+        return client_wait(worker, client);
+    }
+    client->subscribing = NULL;
+    pending->position = worker->to_housekeeper == NULL ? 0 : worker->to_housekeeper->posted;
+    pending_append(worker, pending);
+    if (worker->to_housekeeper == NULL) {
+        subscribe_progress(worker);
+    }
+    return PACKET_DONE;
 }
 
 /* REQ MQTT-5 [MQTT-3.8.4-1]: SUBSCRIBE is answered by SUBACK [test: messages/publish_and_receive] */
@@ -157,6 +253,9 @@ enum packet_result subscribe_handle(struct worker *worker, struct client *client
                                     const uint8_t *body)
 {
     struct mqtt_subscribe subscribe;
+    if (client->subscribing != NULL) {
+        return subscribe_continue(worker, client);
+    }
     const enum mqtt_error error = mqtt_subscribe_decode(client->version, header, body, &subscribe);
     if (error != MQTT_OK) {
         return client_malformed(worker, client, error);
@@ -169,35 +268,14 @@ enum packet_result subscribe_handle(struct worker *worker, struct client *client
         return PACKET_WAIT;
     }
     struct subscribe_pending *pending =
-        mem_alloc(worker->memory, sizeof(*pending) + 2 * (size_t)subscribe.filter_count + subscribe.filters.length);
+        pending_create(worker, client, subscribe.packet_id, subscribe.filter_count, subscribe.filters);
     if (pending == NULL) {
-        worker->counters.stalls_memory++;
         return client_wait(worker, client);
     }
-    *pending = (struct subscribe_pending){
-        .connection = tcp_connection_id(client->tcp),
-        .identifier = mqtt_property_is_present(&subscribe.properties, MQTT_PROPERTY_SUBSCRIPTION_IDENTIFIER)
-                          ? subscribe.properties.subscription_identifier
-                          : 0,
-        .count = subscribe.filter_count,
-        .filters_length = subscribe.filters.length,
-        .packet_id = subscribe.packet_id,
-    };
-    uint8_t *reasons = pending->bytes, *is_new = pending->bytes + pending->count;
-    memcpy(is_new + pending->count, subscribe.filters.data, subscribe.filters.length);
-    memset(is_new, 0, pending->count);
-    struct mqtt_subscription subscription;
-    struct mqtt_span rest = subscribe.filters;
-    for (uint32_t i = 0; mqtt_subscription_next(&rest, &subscription); i++) {
-        reasons[i] = subscribe_one(worker, client->session, &subscription, pending->identifier, &is_new[i]);
-    }
-    pending->position = worker->to_housekeeper == NULL ? 0 : worker->to_housekeeper->posted;
-    client->answers_owed += pending->count + SUBACK_ROOM;
-    pending_append(worker, pending);
-    if (worker->to_housekeeper == NULL) {
-        subscribe_progress(worker);
-    }
-    return PACKET_DONE;
+    pending->identifier = mqtt_property_is_present(&subscribe.properties, MQTT_PROPERTY_SUBSCRIPTION_IDENTIFIER)
+                              ? subscribe.properties.subscription_identifier
+                              : 0;
+    return subscribe_continue(worker, client);
 }
 
 /* REQ MQTT-5 [MQTT-2.2.1-6]: with the identifier of the SUBSCRIBE [test: wire/many_filters_one_answer] */
@@ -238,7 +316,7 @@ static void retained_request_all(struct worker *worker, const struct session *se
                                  const struct subscribe_pending *pending)
 {
     const uint8_t *reasons = pending->bytes, *is_new = pending->bytes + pending->count;
-    struct mqtt_span rest = {is_new + pending->count, pending->filters_length};
+    struct mqtt_span rest = pending_filters(pending);
     struct mqtt_subscription subscription;
     for (uint32_t i = 0; mqtt_subscription_next(&rest, &subscription); i++) {
         if (wants_retained(&subscription, reasons[i], is_new[i]) &&
@@ -311,20 +389,29 @@ void subscribe_clear(struct worker *worker)
 
 /* ---- UNSUBSCRIBE ------------------------------------------------------------------------------------------------ */
 
-/* REQ MQTT-5 [MQTT-3.10.4-1]: filters are compared as they are [test: version5/reason_codes] */
-/* REQ MQTT-5 [MQTT-3.11.3-1]: reason codes in the order of the filters [test: version5/reason_codes] */
-/* REQ MQTT-3.1.1 [MQTT-3.10.4-1]: filters are compared as they are [test: messages/unsubscribe_ends_delivery] */
-static uint8_t unsubscribe_one(struct worker *worker, struct session *session, struct mqtt_span text)
+/* REQ MQTT-5 [MQTT-3.11.2-1], [MQTT-3.11.2-2]: UNSUBACK has no properties [test: none yet] */
+static enum packet_result unsubscribe_continue(struct worker *worker, struct client *client)
 {
-    struct topic_filter_name filter;
-    const enum topic_status status =
-        topic_filter_parse(&filter, &worker->dataplane->topic_limits, (const char *)text.data, text.length);
-    if (status != TOPIC_OK) {
-        return filter_reason(status);
+    struct subscribe_pending *pending = client->subscribing;
+    if (!pending_work(worker, client) || pending_has_to_wait(client, pending)) {
+        return client_wait(worker, client);
     }
-    return topic_unsubscribe(worker->subscribers, &session->subscriptions, &filter) == TOPIC_OK
-               ? MQTT_REASON_SUCCESS
-               : MQTT_REASON_NO_SUBSCRIPTION_EXISTED;
+    const struct mqtt_suback unsuback = {
+        .packet_id = pending->packet_id,
+        .reasons = {pending->bytes, client->version == MQTT_V5 ? pending->count : 0},
+    };
+    uint8_t *packet = mem_alloc(worker->memory, pending->count + SUBACK_ROOM);
+    if (packet == NULL) {
+        worker->counters.stalls_memory++;
+        return client_wait(worker, client);
+    }
+    client->subscribing = NULL;
+    client->answers_owed -= pending->count + SUBACK_ROOM;
+    const uint8_t *end = mqtt_unsuback_encode(packet, client->version, &unsuback);
+    client_send(worker, client, packet, (size_t)(end - packet));
+    mem_free(worker->memory, packet);
+    mem_free(worker->memory, pending);
+    return PACKET_DONE;
 }
 
 /* REQ MQTT-5 [MQTT-3.10.4-2]: no new messages after it [test: messages/unsubscribe_ends_delivery] */
@@ -337,11 +424,13 @@ static uint8_t unsubscribe_one(struct worker *worker, struct session *session, s
 /* REQ MQTT-3.1.1 [MQTT-3.10.4-4]: UNSUBSCRIBE is answered by UNSUBACK [test: messages/unsubscribe_ends_delivery] */
 /* REQ MQTT-3.1.1 [MQTT-3.10.4-5]: with its packet identifier, always [test: messages/unsubscribe_ends_delivery] */
 /* REQ MQTT-3.1.1 [MQTT-3.10.4-6]: many filters are like many packets [test: messages/unsubscribe_ends_delivery] */
-/* REQ MQTT-5 [MQTT-3.11.2-1], [MQTT-3.11.2-2]: UNSUBACK has no properties [test: none yet] */
 enum packet_result unsubscribe_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
                                       const uint8_t *body)
 {
     struct mqtt_subscribe unsubscribe;
+    if (client->subscribing != NULL) {
+        return unsubscribe_continue(worker, client);
+    }
     const enum mqtt_error error = mqtt_unsubscribe_decode(client->version, header, body, &unsubscribe);
     if (error != MQTT_OK) {
         return client_malformed(worker, client, error);
@@ -349,23 +438,11 @@ enum packet_result unsubscribe_handle(struct worker *worker, struct client *clie
     if (!client_can_answer(worker, client, unsubscribe.filter_count + SUBACK_ROOM)) {
         return PACKET_WAIT;
     }
-    const size_t room = unsubscribe.filter_count + SUBACK_ROOM;
-    uint8_t *block = mem_alloc(worker->memory, unsubscribe.filter_count + room);
-    if (block == NULL) {
-        worker->counters.stalls_memory++;
+    struct subscribe_pending *pending =
+        pending_create(worker, client, unsubscribe.packet_id, unsubscribe.filter_count, unsubscribe.filters);
+    if (pending == NULL) {
         return client_wait(worker, client);
     }
-    struct mqtt_span filter, rest = unsubscribe.filters;
-    for (uint32_t i = 0; mqtt_filter_next(&rest, &filter); i++) {
-        block[i] = unsubscribe_one(worker, client->session, filter);
-    }
-    const struct mqtt_suback unsuback = {
-        .packet_id = unsubscribe.packet_id,
-        .reasons = {block, client->version == MQTT_V5 ? unsubscribe.filter_count : 0},
-    };
-    uint8_t *packet = block + unsubscribe.filter_count;
-    const uint8_t *end = mqtt_unsuback_encode(packet, client->version, &unsuback);
-    client_send(worker, client, packet, (size_t)(end - packet));
-    mem_free(worker->memory, block);
-    return PACKET_DONE;
+    pending->unsubscribes = true;
+    return unsubscribe_continue(worker, client);
 }

@@ -376,6 +376,9 @@ static uint32_t pending_progress(struct worker *worker)
     if (worker->pending_first != NULL) {
         subscribe_progress(worker);
     }
+    if (worker->sessions_ended != NULL) {
+        work += sessions_end_progress(worker);
+    }
     if (worker->retained_walks != NULL) {
         work += retained_walk(worker);
     }
@@ -390,6 +393,7 @@ static uint32_t pending_progress(struct worker *worker)
 uint32_t worker_iterate(struct worker *worker)
 {
     struct stages *stages = &worker->stages;
+    worker->filters_left = SUBSCRIBE_SLICE;
     uint32_t work = exchange_receive(worker);
     stages_mark(stages, STAGE_rx);
     work += timer_wheel_advance(&worker->wheel, worker->now, TIMER_BUDGET);

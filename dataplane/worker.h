@@ -98,6 +98,8 @@ struct worker {
 
     struct client *waiting; /* clients to try again in the next iteration */
     struct subscribe_pending *pending_first, *pending_last;
+    uint32_t filters_left;          /* that may still be subscribed or unsubscribed in this iteration */
+    struct session *sessions_ended; /* whose subscriptions are being removed */
     struct retained_walk_job *retained_walks;
     struct retained_ticket *retained_tickets;
     bool presence_failed;
