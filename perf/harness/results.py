@@ -30,7 +30,7 @@ def summarize(scenario, target, link, rounds, loads):
     row["rounds"] = len(found)
     row["details"] = {key: typical(rounds, measure, middle).get(key) for key in DETAILS}
     row["spread"] = (max(found) - min(found)) / middle if found and middle else None
-    row["goal"] = scenario.goal
+    row["goal"] = scenario.goal if link == "vhost" else None  # where goals were set
     row["load_average"] = max(loads)
     row["errors"] = [one["error"] for one in rounds if "error" in one]
     row["ratio"] = None
