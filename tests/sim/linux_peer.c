@@ -2,7 +2,9 @@
  * lib/net against the kernel's stack, and the kernel's against itself, over a link of our own: delay, rate, a queue and
  * seeded loss. Needs root and /dev/net/tun; makes its own network namespaces, which vanish with it.
  *
- *     linux_peer interop                                 both roles, IPv4 and IPv6, with losses: a line per case
+ *     linux_peer interop [PATTERN]                       a line per case: both roles, IPv4 and IPv6, losses between,
+ *                                                        small and gigabyte transfers, half-close, RST in every state,
+ *                                                        ports reused after a reboot; those whose names have PATTERN
  *     linux_peer goodput [MS [LOSS_PERCENT [MIB]]]       side by side, in both directions; 50 ms, 1 %, 8 MiB
  *
  * Each end of the link is a TAP device in a namespace of its own, where a child process uses sockets, or a stack of
@@ -121,14 +123,28 @@ static uint16_t transmit(void *arg, unsigned interface, struct rte_mbuf **mbufs,
     return count;
 }
 
+/* What both ends of a script do, in us after the handshake (0: never), and the state that this makes. */
+struct script {
+    const char *name;
+    uint64_t peer_shuts, peer_resets, we_shut, we_abort;
+    enum tcp_state state; /* ours, when the RST arrives or leaves */
+    enum tcp_close_reason reason;
+};
+
+static struct script script;
+
 static struct {
     struct tcp_connection *connection;
     uint64_t to_send, sent, received;
     uint32_t sum;    /* of what was received, and of what was sent */
     uint32_t answer; /* the peer's */
     uint32_t sent_sum;
-    bool connected, peer_closed, closed, abort_when_connected;
+    bool connected, peer_closed, closed;
     enum tcp_close_reason reason;
+    unsigned connections;
+    bool scripted; /* follow `script` */
+    uint64_t opened_at, shut_us, abort_us;
+    enum tcp_state state; /* when last looked at */
 } app;
 
 static uint8_t pattern(uint64_t position)
@@ -158,11 +174,33 @@ static void opened(struct tcp_connection *connection)
 {
     app.connection = connection;
     app.connected = true;
+    app.connections++;
+    app.opened_at = now_us();
+    app.shut_us = script.we_shut;
+    app.abort_us = script.we_abort;
     app.sum = 0;
-    if (app.abort_when_connected)
-        tcp_abort(connection);
-    else if (app.to_send)
+    if (app.to_send)
         fill(connection);
+}
+
+static void script_follow(void)
+{
+    struct tcp_info info;
+
+    if (!app.connection)
+        return;
+    tcp_info(app.connection, &info);
+    app.state = info.state;
+    const uint64_t age = now_us() - app.opened_at;
+    if (app.shut_us && age >= app.shut_us) {
+        app.shut_us = 0;
+        tcp_shutdown(app.connection);
+    }
+    if (app.abort_us && age >= app.abort_us) {
+        app.abort_us = 0;
+        tcp_abort(app.connection);
+        app.connection = NULL;
+    }
 }
 
 static void accepted(void *arg, struct tcp_connection *connection, void *listener_arg)
@@ -198,7 +236,7 @@ static void writable(void *arg, struct tcp_connection *connection)
 static void peer_closed(void *arg, struct tcp_connection *connection)
 {
     app.peer_closed = true;
-    if (!app.to_send) {
+    if (!app.to_send && !app.scripted) {
         tcp_send(connection, &app.sum, sizeof app.sum);
         tcp_close(connection);
     }
@@ -261,6 +299,8 @@ static void carry(void)
     static uint8_t bytes[FRAME_MAX];
     uint64_t now = now_us();
 
+    if (stack && app.scripted)
+        script_follow();
     for (unsigned end = 0; end < ENDS; end++) {
         ssize_t length;
         while (taps[end] >= 0 && (length = read(taps[end], bytes, sizeof bytes)) > 0)
@@ -436,13 +476,105 @@ static int receive_pattern(int fd)
     return 0;
 }
 
-enum role { SEND, RECEIVE, LINGER_RESET, EXPECT_RESET, REBOOT };
+enum role { SEND, RECEIVE, SCRIPTED, REFUSED, REBOOT, SAME_PORT, SMALL, ACCEPT_TWICE, VANISH };
+
+static int socket_error(int fd)
+{
+    int error = 0;
+    socklen_t length = sizeof error;
+
+    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
+    return error;
+}
+
+/* Follows `script`; a RST of ours must show as an error of the socket. */
+static int scripted_peer(int fd)
+{
+    const struct linger linger = {1, 0};
+    uint64_t at = 0;
+
+    if (script.peer_shuts) {
+        usleep((useconds_t)(at = script.peer_shuts));
+        shutdown(fd, SHUT_WR);
+    }
+    if (script.peer_resets) {
+        usleep((useconds_t)(script.peer_resets - at));
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+        return close(fd);
+    }
+    usleep(2000000);
+    const int error = socket_error(fd);
+    return error == ECONNRESET || error == EPIPE ? 0 : 1;
+}
+
+/* Fifty connections one after the other, each a short question with a short answer. */
+static int small_exchanges(unsigned end, bool ip6)
+{
+    for (int i = 0; i < 50; i++) {
+        const int fd = socket_connect(!end, ip6, 0);
+        const int failed = fd < 0 ? 1 : send_pattern(fd, 1 + (uint64_t)i * 331);
+        if (failed)
+            return failed;
+        close(fd);
+    }
+    return 0;
+}
+
+/* The same port again as soon as the peer has closed: its end is in TIME-WAIT. */
+static int same_port(unsigned end, bool ip6)
+{
+    for (int i = 0; i < 3; i++) {
+        char byte;
+        const int fd = socket_connect(!end, ip6, 40002);
+        if (fd < 0 || read(fd, &byte, 1) != 0)
+            return 1;
+        close(fd);
+        usleep(100000); /* its end waits for our last ACK */
+    }
+    return 0;
+}
+
+/* A connection whose other end forgets it and comes back with the same port. */
+static int accept_twice(unsigned end, bool ip6)
+{
+    socklen_t length;
+    struct sockaddr_storage address = socket_address(end, ip6, PORT, &length);
+    int fd = socket(address.ss_family, SOCK_STREAM, 0), one = 1;
+
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (bind(fd, (struct sockaddr *)&address, length) || listen(fd, 8))
+        return 1;
+    const int first = accept(fd, NULL, NULL), second = accept(fd, NULL, NULL);
+    return first >= 0 && second >= 0 ? receive_pattern(second) : 2;
+}
+
+/* A SYN whose sender is gone when the answer comes. */
+static int vanish(unsigned end, bool ip6)
+{
+    socklen_t length;
+    struct sockaddr_storage address = socket_address(!end, ip6, PORT, &length);
+    const int fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+    connect(fd, (struct sockaddr *)&address, length);
+    usleep(20000);
+    return close(fd);
+}
 
 static int role_play(enum role role, unsigned end, bool ip6, bool active, uint64_t bytes)
 {
     char byte = 'x';
-    int fd = active ? socket_connect(!end, ip6, role == REBOOT ? 40000 : 0) : socket_accept(end, ip6);
 
+    if (role == SMALL)
+        return small_exchanges(end, ip6);
+    if (role == SAME_PORT)
+        return same_port(end, ip6);
+    if (role == ACCEPT_TWICE)
+        return accept_twice(end, ip6);
+    if (role == VANISH)
+        return vanish(end, ip6);
+    int fd = active ? socket_connect(!end, ip6, role == REBOOT ? 40000 : 0) : socket_accept(end, ip6);
+    if (role == REFUSED)
+        return fd < 0 && errno == ECONNREFUSED ? 0 : 1;
     if (fd < 0)
         return 10;
     switch (role) {
@@ -450,13 +582,8 @@ static int role_play(enum role role, unsigned end, bool ip6, bool active, uint64
         return send_pattern(fd, bytes);
     case RECEIVE:
         return receive_pattern(fd);
-    case LINGER_RESET: {
-        struct linger linger = {1, 0};
-        setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
-        return write(fd, &byte, 1) == 1 && usleep(200000) == 0 && close(fd) == 0 ? 0 : 1;
-    }
-    case EXPECT_RESET:
-        return read(fd, &byte, 1) < 0 && errno == ECONNRESET ? 0 : 1;
+    case SCRIPTED:
+        return scripted_peer(fd);
     case REBOOT: { /* the socket vanishes without a word; then the same port again */
         int on = TCP_REPAIR_ON;
         if (write(fd, &byte, 1) != 1 || usleep(300000) || setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof on) ||
@@ -465,8 +592,9 @@ static int role_play(enum role role, unsigned end, bool ip6, bool active, uint64
         fd = socket_connect(!end, ip6, 40000);
         return fd >= 0 ? send_pattern(fd, bytes) : 2;
     }
+    default:
+        return 11;
     }
-    return 11;
 }
 
 static pid_t role_begin(enum role role, unsigned end, bool ip6, bool active, uint64_t bytes)
@@ -483,84 +611,207 @@ static pid_t role_begin(enum role role, unsigned end, bool ip6, bool active, uin
 /* ---- Cases. */
 
 static unsigned failures;
+static const char *pattern_wanted;
+static char case_name[100];
+static uint64_t case_began;
 
-static void result(const char *name, bool ip6, bool good)
+/* Is the case wanted? Its link: one-way delay in us, losses per million. */
+static bool begin(const char *name, bool ip6, uint64_t delay_us, uint32_t loss_ppm)
 {
-    printf("%s %s, IPv%c\n", good ? "ok    " : "FAILED", name, ip6 ? '6' : '4');
+    snprintf(case_name, sizeof case_name, "%s, IPv%c", name, ip6 ? '6' : '4');
+    if (pattern_wanted && !strstr(case_name, pattern_wanted))
+        return false;
+    case_began = now_us();
+    wire.delay_us = delay_us;
+    wire.loss_ppm = loss_ppm;
+    for (unsigned end = 0; end < ENDS; end++)
+        wire.directions[end].head = wire.directions[end].tail;
+    stack_begin();
+    return true;
+}
+
+/* The form that tools/test counts. */
+static void end(bool good)
+{
+    stack_end();
+    printf("%s %.1f %s\n", good ? "ok" : "FAIL", (double)(now_us() - case_began) / 1e6, case_name);
     fflush(stdout);
     failures += !good;
 }
 
-static void stack_connect(bool ip6)
+static void stack_connect(bool ip6, uint16_t local_port)
 {
     struct net_address any = NET_ADDRESS_ANY, peer = address_of(0, ip6);
 
     carry_for(300000 + 4 * wire.delay_us); /* the child listens by now */
-    tcp_connect(stack, &any, 0, &peer, PORT, NULL);
+    tcp_connect(stack, &any, local_port, &peer, PORT, NULL);
 }
 
-static void transfer(const char *name, bool ip6, bool stack_sends, bool stack_opens, uint64_t bytes)
+struct transfer {
+    const char *name;
+    bool stack_sends, stack_opens;
+    uint64_t bytes;
+    uint64_t delay_us;
+    uint32_t loss_ppm;
+};
+
+static void transfer(const struct transfer *plan, bool ip6)
 {
-    stack_begin();
-    if (stack_sends)
-        app.to_send = bytes;
-    pid_t child = role_begin(stack_sends ? RECEIVE : SEND, 0, ip6, !stack_opens, bytes);
-    if (stack_opens)
-        stack_connect(ip6);
+    if (!begin(plan->name, ip6, plan->delay_us, plan->loss_ppm))
+        return;
+    if (plan->stack_sends)
+        app.to_send = plan->bytes;
+    pid_t child = role_begin(plan->stack_sends ? RECEIVE : SEND, 0, ip6, !plan->stack_opens, plan->bytes);
+    if (plan->stack_opens)
+        stack_connect(ip6, 0);
     bool good = carry_child(child, 120) == 0;
-    carry_for(200000 + 4 * wire.delay_us);
-    if (stack_sends)
-        good = good && app.sent == bytes && app.received == 4 && app.answer == app.sent_sum;
+    for (uint64_t until = now_us() + 10000000; now_us() < until && !app.closed;) /* the last ACKs may be lost */
+        carry();
+    if (plan->stack_sends)
+        good = good && app.sent == plan->bytes && app.received == 4 && app.answer == app.sent_sum;
     else
-        good = good && app.received == bytes && app.peer_closed && app.closed && app.reason == TCP_CLOSE_NORMAL;
-    stack_end();
-    result(name, ip6, good);
+        good = good && app.received == plan->bytes && app.peer_closed && app.closed && app.reason == TCP_CLOSE_NORMAL;
+    end(good);
 }
 
-static void resets(bool ip6)
+enum { MIB = 1 << 20 };
+
+static const struct transfer transfers[] = {
+    {"they open, we send 16 MiB", true, false, 16 * MIB, 2000, 0},
+    {"they open and send 16 MiB", false, false, 16 * MIB, 2000, 0},
+    {"we open and send 16 MiB", true, true, 16 * MIB, 2000, 0},
+    {"we open, they send 16 MiB", false, true, 16 * MIB, 2000, 0},
+    {"they open, we send 1 MiB, 3 % loss", true, false, MIB, 2000, 30000},
+    {"they open and send 1 MiB, 3 % loss", false, false, MIB, 2000, 30000},
+    {"we open and send 1 MiB, 3 % loss", true, true, MIB, 2000, 30000},
+    {"we open, they send 1 MiB, 3 % loss", false, true, MIB, 2000, 30000},
+    {"they open, we send 50 KB, 10 % loss", true, false, 50000, 2000, 100000},
+    {"they open and send 50 KB, 10 % loss", false, false, 50000, 2000, 100000},
+};
+
+/* A link of 250 ms each way leaves time for what crosses on the way, on a busy machine too. */
+static const struct script scripts[] = {
+    {"the peer resets in ESTABLISHED", 0, 250000, 0, 0, TCP_STATE_ESTABLISHED, TCP_CLOSE_RESET},
+    {"the peer resets in FIN-WAIT-1", 0, 250000, 50000, 0, TCP_STATE_FIN_WAIT_1, TCP_CLOSE_RESET},
+    {"the peer resets in FIN-WAIT-2", 0, 1000000, 50000, 0, TCP_STATE_FIN_WAIT_2, TCP_CLOSE_RESET},
+    {"the peer resets in CLOSE-WAIT", 50000, 1000000, 0, 0, TCP_STATE_CLOSE_WAIT, TCP_CLOSE_RESET},
+    {"the peer resets in CLOSING", 250000, 450000, 125000, 0, TCP_STATE_CLOSING, TCP_CLOSE_NORMAL},
+    {"the peer resets in LAST-ACK", 50000, 375000, 125000, 0, TCP_STATE_LAST_ACK, TCP_CLOSE_NORMAL},
+    {"we reset in ESTABLISHED", 0, 0, 0, 125000, TCP_STATE_ESTABLISHED, TCP_CLOSE_ABORTED},
+    {"we reset in FIN-WAIT-1", 0, 0, 50000, 150000, TCP_STATE_FIN_WAIT_1, TCP_CLOSE_ABORTED},
+    {"we reset in FIN-WAIT-2", 0, 0, 50000, 1000000, TCP_STATE_FIN_WAIT_2, TCP_CLOSE_ABORTED},
+    {"we reset in CLOSE-WAIT", 50000, 0, 0, 250000, TCP_STATE_CLOSE_WAIT, TCP_CLOSE_ABORTED},
+};
+
+static void scripted(const struct script *plan, bool ip6)
 {
-    stack_begin();
-    bool good = carry_child(role_begin(LINGER_RESET, 0, ip6, true, 0), 20) == 0;
-    carry_for(1000000);
-    result("the peer resets", ip6, good && app.closed && app.reason == TCP_CLOSE_RESET);
-    stack_end();
-    stack_begin();
-    app.abort_when_connected = true;
-    result("we reset", ip6, carry_child(role_begin(EXPECT_RESET, 0, ip6, true, 0), 20) == 0);
-    stack_end();
+    bool good = false;
+
+    if (!begin(plan->name, ip6, 250000, 0))
+        return;
+    /* When the machine was late the RST met another state: again. */
+    for (int attempt = 0; attempt < 3 && !(good && app.state == plan->state); attempt++) {
+        if (attempt) {
+            stack_end();
+            stack_begin();
+        }
+        script = *plan;
+        app.scripted = true;
+        good = carry_child(role_begin(SCRIPTED, 0, ip6, true, 0), 20) == 0;
+        carry_for(700000);
+        good = good && app.closed && app.reason == plan->reason;
+    }
+    end(good && app.state == plan->state);
 }
 
-static void reboot(bool ip6)
+/* ---- Handshakes that fail, and ports that come back. */
+
+static bool half_open_becomes(uint64_t count)
+{
+    struct net_census census;
+
+    for (uint64_t until = now_us() + 2000000; now_us() < until;) {
+        carry();
+        net_census(stack, &census);
+        if (census.half_open == count)
+            return true;
+    }
+    return false;
+}
+
+static void refusals(bool ip6)
+{
+    if (begin("nobody listens here", ip6, 2000, 0)) {
+        tcp_unlisten(stack, 0);
+        for (int listener = 0; listener < 64; listener++)
+            tcp_unlisten(stack, listener);
+        end(carry_child(role_begin(REFUSED, 0, ip6, true, 0), 20) == 0);
+    }
+    if (begin("nobody listens there", ip6, 2000, 0)) {
+        stack_connect(ip6, 0);
+        carry_for(500000);
+        end(app.closed && app.reason == TCP_CLOSE_REFUSED);
+    }
+    if (begin("the peer vanishes in SYN-RECEIVED", ip6, 100000, 0)) {
+        bool good = carry_child(role_begin(VANISH, 0, ip6, true, 0), 20) == 0;
+        good = good && half_open_becomes(1) && half_open_becomes(0);
+        end(good && !app.connected);
+    }
+}
+
+static void ports(bool ip6)
 {
     enum { BYTES = 100000 };
 
-    stack_begin();
-    bool good = carry_child(role_begin(REBOOT, 0, ip6, true, BYTES), 30) == 0;
-    carry_for(500000);
-    result("the peer reboots and takes the same port", ip6, good && app.received == BYTES + 1);
-    stack_end();
+    if (begin("the peer reboots and takes the same port", ip6, 2000, 0)) {
+        const bool good = carry_child(role_begin(REBOOT, 0, ip6, true, BYTES), 30) == 0;
+        carry_for(500000);
+        end(good && app.received == BYTES + 1);
+    }
+    if (begin("we reboot and take the same port", ip6, 2000, 0)) {
+        const pid_t child = role_begin(ACCEPT_TWICE, 0, ip6, false, 0);
+        stack_connect(ip6, 40001);
+        carry_for(300000);
+        stack_end();
+        stack_begin();
+        app.to_send = BYTES;
+        stack_connect(ip6, 40001);
+        const bool good = carry_child(child, 30) == 0;
+        carry_for(200000);
+        end(good && app.answer == app.sent_sum);
+    }
+    if (begin("the same port while we are in TIME-WAIT", ip6, 2000, 0)) {
+        script = (struct script){.we_shut = 1};
+        app.scripted = true;
+        end(carry_child(role_begin(SAME_PORT, 0, ip6, true, 0), 20) == 0 && app.connections == 3);
+    }
+    if (begin("fifty small exchanges", ip6, 2000, 0)) {
+        const bool good = carry_child(role_begin(SMALL, 0, ip6, true, 0), 60) == 0;
+        carry_for(100000);
+        end(good && app.connections == 50);
+    }
 }
 
-static int interop(void)
+static int interop(const char *wanted)
 {
-    wire.delay_us = 2000;
+    const struct transfer gigabytes[2] = {{"they open, we send 1 GiB", true, false, UINT64_C(1) << 30, 100, 0},
+                                          {"they open and send 1 GiB", false, false, UINT64_C(1) << 30, 100, 0}};
+
+    pattern_wanted = wanted;
     wire.bits_per_second = 1000000000;
     wire.queue_bytes = 1 << 20;
     taps[1] = -1;
     for (int ip6 = 0; ip6 < 2; ip6++) {
-        for (int lossy = 0; lossy < 2; lossy++) {
-            const uint64_t bytes = lossy ? 2 << 20 : 32 << 20;
-            wire.loss_ppm = lossy ? 30000 : 0;
-            transfer(lossy ? "they open, we send, 3 % loss" : "they open, we send", ip6, true, false, bytes);
-            transfer(lossy ? "they open and send, 3 % loss" : "they open and send", ip6, false, false, bytes);
-            transfer(lossy ? "we open and send, 3 % loss" : "we open and send", ip6, true, true, bytes);
-            transfer(lossy ? "we open, they send, 3 % loss" : "we open, they send", ip6, false, true, bytes);
-        }
-        wire.loss_ppm = 0;
-        resets(ip6);
-        reboot(ip6);
+        for (size_t i = 0; i < sizeof transfers / sizeof *transfers; i++)
+            transfer(&transfers[i], ip6);
+        for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++)
+            scripted(&scripts[i], ip6);
+        refusals(ip6);
+        ports(ip6);
     }
-    printf("%u failed\n", failures);
+    wire.bits_per_second = 10000000000;
+    for (int ip6 = 0; ip6 < 2; ip6++)
+        transfer(&gigabytes[ip6], ip6);
     return failures != 0;
 }
 
@@ -577,7 +828,7 @@ static double goodput(bool end0_stack_peer, bool stack_sends, uint64_t bytes)
         app.to_send = stack_sends ? bytes : 0;
         pid_t child = role_begin(stack_sends ? RECEIVE : SEND, 0, false, !stack_sends, bytes);
         if (stack_sends)
-            stack_connect(false);
+            stack_connect(false, 0);
         begin = now_us();
         good = carry_child(child, 300) == 0;
         stack_end();
@@ -633,14 +884,14 @@ static void environment(void)
 int main(int argc, char **argv)
 {
     if (argc < 2 || (strcmp(argv[1], "interop") && strcmp(argv[1], "goodput"))) {
-        fprintf(stderr, "usage: linux_peer interop | goodput [MS [LOSS_PERCENT [MIB]]]\n");
+        fprintf(stderr, "usage: linux_peer interop [PATTERN] | goodput [MS [LOSS_PERCENT [MIB]]]\n");
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
     environment();
     wire.random = 42;
     if (strcmp(argv[1], "interop") == 0)
-        return interop();
+        return interop(argc > 2 ? argv[2] : NULL);
     return side_by_side(argc > 2 ? atof(argv[2]) : 50, argc > 3 ? atof(argv[3]) : 1,
                         (argc > 4 ? (uint64_t)atoi(argv[4]) : 8) << 20);
 }
