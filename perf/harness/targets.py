@@ -23,35 +23,10 @@ persistence false
 log_dest none
 """
 
-POLLUX_CONFIG = """\
-dataplane:
-  workers: 1
-  cores: [{broker_cpu}]
-  main-core: {other_cpu}
-  idle: busy
-  hugepages: {hugepages}
-  packet-buffers: {buffers}
-  memory-per-worker: {memory}MiB
-  memory-present: {present}
-  match-cache-topics: {topics}
-ports:
-  - name: lan0
-    device: "{device}"
-    addresses: ["198.18.0.1/{prefix}", "2001:db8:18::1/64"]
-listeners:
-{listeners}
-tcp:
-  max-connections: {connections}
-{tcp}mqtt:
-  max-sessions: {connections}
-  max-subscriptions: 1000000
-{mqtt}"""
-
 # Bounds that drop messages are lifted on both sides, so that what is compared is work and not policy; a scenario that
 # is about what happens at the bounds leaves them as they are delivered.
 MOSQUITTO_UNBOUND = "max_queued_messages 0\nmax_inflight_messages 0\n"
-POLLUX_UNBOUND = {"tcp": "  send-buffer: 4MiB\n",
-                  "mqtt": "  max-queued-messages: 1000000\n  max-queued-bytes: 1GiB\n"}
+POLLUX_UNBOUND = {"tcp.send-buffer": "4MiB", "mqtt.max-queued-messages": 1000000, "mqtt.max-queued-bytes": "1GiB"}
 
 
 def perf_command(scenario, host, ports, seconds):
@@ -111,6 +86,9 @@ class Vhost:
     name = "pollux"
     link = "vhost"
 
+    def __init__(self, settings=()):
+        self.settings = settings
+
     def memory(self, scenario):
         """MiB of huge pages: the generator's, and the router's as its start-up reckons them."""
         router = scenario.buffers() * BUFFER // 2**20 + scenario.room() * 128 // 2**20 + 160
@@ -124,7 +102,8 @@ class Vhost:
             directory.mkdir()
             vhost = directory / "vhost.sock"
             config = directory / "pollux.yaml"
-            config.write_text(pollux_config(scenario, f"net_virtio_user0,path={vhost},queue_size=1024", "on", 16))
+            config.write_text(pollux_config(scenario, f"net_virtio_user0,path={vhost},queue_size=1024", "on", 16,
+                                            self.settings))
             # The dataplane waits for its configuration, so it can be there, with a pid, before the port it will open.
             dataplane = Process([program("dataplane/pollux-dataplane"), "--run-dir", directory], STATE / "dataplane.log")
             stack.callback(dataplane.stop)
@@ -135,9 +114,12 @@ class Vhost:
             control = Process([program("control/pollux-control"), "--config", config, "--run-dir", directory],
                               STATE / "control.log", other_cpu, nice=0)
             stack.callback(control.stop)
-            status, output, errors = finish(generator, scenario.patience(seconds))
-            if not dataplane.running():
-                return {"error": f"the router ended: {dataplane.last_words()}"}
+            wait_for(lambda: generator.poll() is not None or not dataplane.running() or not control.running(),
+                     scenario.patience(seconds), "no result in time")
+            for process in dataplane, control:
+                if not process.running():
+                    return {"error": f"the router ended: {process.last_words()}"}
+            status, output, errors = finish(generator, 10)
             said = [line for line in errors.strip().splitlines() if line.startswith("pollux-perf:")]
             said = said[-1] if said else errors.strip()[-200:]
             return result_of(status, output, f"{said}; the router says: {dataplane.last_words()}" if status == 1 else said)
@@ -156,13 +138,14 @@ class Lab:
 
     name = "pollux"
 
-    def __init__(self, link):
+    def __init__(self, link, settings=()):
         self.link = link
+        self.settings = settings
 
     def measure(self, scenario, seconds):
         config = STATE / "lab.yaml"
         other_cpu = machine.cpus()[1]
-        config.write_text(pollux_config(scenario, "${DEVICE}", "${HUGEPAGES}", 24))
+        config.write_text(pollux_config(scenario, "${DEVICE}", "${HUGEPAGES}", 24, self.settings))
         link = {"kernel": "af_packet"}.get(self.link, self.link)
         try:
             run(lab("down"))  # of a run that was killed
@@ -186,16 +169,24 @@ def ports_of(scenario):
     return range(PORT, PORT + -(-scenario.connections // CONNECTIONS_OF_PORT))
 
 
-def pollux_config(scenario, device, hugepages, prefix):
+def pollux_config(scenario, device, hugepages, prefix, settings=()):
+    """The router's configuration file; JSON is YAML. `settings`: (section.name, value), in place of those here."""
     broker_cpu, other_cpu = machine.cpus()
-    bounds = dict.fromkeys(POLLUX_UNBOUND, "") if scenario.bounds else POLLUX_UNBOUND
-    return POLLUX_CONFIG.format(
-        broker_cpu=broker_cpu, other_cpu=other_cpu, hugepages=hugepages, device=device, prefix=prefix,
-        buffers=scenario.buffers(), connections=scenario.room(), memory=1024 + scenario.room() // 700,
-        # Memory of a connection is measured by what the router takes from the machine.
-        present="on-use" if scenario.load[0].startswith("idle") else "at-start",
-        topics=4194304 if "--topics" in scenario.options else 0,
-        listeners="\n".join(f"  - name: mqtt{port}\n    port: {port}" for port in ports_of(scenario)), **bounds)
+    config = {
+        "dataplane": {
+            "workers": 1, "cores": [broker_cpu], "main-core": other_cpu, "idle": "busy", "hugepages": hugepages,
+            "packet-buffers": scenario.buffers(), "memory-per-worker": f"{1024 + scenario.room() // 700}MiB",
+            # Memory that is there from the start would not show what a connection takes.
+            "memory-present": "on-use" if scenario.measure == "bytes_per_connection" else "at-start"},
+        "ports": [{"name": "lan0", "device": device, "addresses": [f"198.18.0.1/{prefix}", "2001:db8:18::1/64"]}],
+        "listeners": [{"name": f"mqtt{port}", "port": port} for port in ports_of(scenario)],
+        "tcp": {"max-connections": scenario.room()},
+        "mqtt": {"max-sessions": scenario.room(), "max-subscriptions": 1000000}}
+    for name, value in [*([] if scenario.bounds else POLLUX_UNBOUND.items()), *settings]:
+        section, _, leaf = name.partition(".")
+        group = config.setdefault(section, {})
+        (group[0] if isinstance(group, list) else group)[leaf] = value
+    return json.dumps(config, indent=2)
 
 
 def free_port():

@@ -4,6 +4,7 @@
 Run by meson (test perf-harness); by hand: POLLUX_BUILD=build tests/unit/perf/test_harness.py
 """
 
+import argparse
 import importlib.machinery
 import importlib.util
 import json
@@ -73,6 +74,15 @@ class Setup(unittest.TestCase):
         kept = targets.pollux_config(scenarios.Scenario("slow-subscriber"), "d", "on", 24)
         self.assertIn("max-queued-messages", lifted)
         self.assertNotIn("max-queued", kept)
+
+    @unittest.skipIf(len(os.sched_getaffinity(0)) < 2, "two CPUs")
+    def test_settings_of_the_command_line_hold(self):
+        settings = [bench.setting(text) for text in ("dataplane.idle=adaptive", "ports.mtu=9000", "mqtt.max-qos=1")]
+        config = json.loads(targets.pollux_config(scenarios.Scenario("p2p-50"), "d", "on", 24, settings))
+        self.assertEqual((config["dataplane"]["idle"], config["ports"][0]["mtu"], config["mqtt"]["max-qos"]),
+                         ("adaptive", 9000, 1))
+        with self.assertRaises(argparse.ArgumentTypeError):
+            bench.setting("idle=busy")
 
     def test_what_fails_is_a_result(self):
         class Host:
