@@ -103,6 +103,16 @@ static void tcp_describe(const struct shm_tcp_config *tcp, struct net_config *ne
     net->keepalive_probes = tcp->keepalive_probes;
     net->user_timeout_us = tcp->user_timeout_s * UINT64_C(1000000);
     net->time_wait_us = tcp->time_wait_s * UINT64_C(1000000);
+    net->max_half_open = tcp->max_half_open;
+    net->syn_cookies = (enum net_syn_cookies)tcp->syn_cookies;
+    net->max_held_buffers = tcp->max_held_buffers;
+    net->ecn = (enum net_ecn)tcp->ecn;
+    net->echo_replies = tcp->echo_replies;
+    net->hop_limit = (uint8_t)tcp->hop_limit;
+    net->dscp = (uint8_t)tcp->dscp;
+    net->address_probes = (uint8_t)tcp->address_probes;
+    net->user_timeout_option = tcp->user_timeout_option != 0;
+    net->user_timeout_limit_us = tcp->user_timeout_limit_s * UINT64_C(1000000);
     net->congestion = tcp->congestion_control == SHM_CONGESTION_NEWRENO ? NET_CONGESTION_NEWRENO : NET_CONGESTION_CUBIC;
 }
 

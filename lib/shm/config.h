@@ -29,6 +29,7 @@ enum shm_present { SHM_PRESENT_AT_START = 0, SHM_PRESENT_ON_USE = 1 };
 enum shm_idle { SHM_IDLE_ADAPTIVE = 0, SHM_IDLE_BUSY = 1 };
 enum shm_hugepages { SHM_HUGEPAGES_AUTO = 0, SHM_HUGEPAGES_ON = 1, SHM_HUGEPAGES_OFF = 2 };
 enum shm_protocol { SHM_PROTOCOL_MQTT = 0 };
+enum shm_ecn { SHM_ECN_ACCEPT = 0, SHM_ECN_NEVER = 1, SHM_ECN_ASK = 2 }; /* as enum net_ecn */
 enum shm_syn_cookies { SHM_SYN_COOKIES_AUTO = 0, SHM_SYN_COOKIES_NEVER = 1, SHM_SYN_COOKIES_ALWAYS = 2 };
 enum shm_congestion_control { SHM_CONGESTION_CUBIC = 0, SHM_CONGESTION_NEWRENO = 1 };
 enum shm_queue_policy {
@@ -104,13 +105,21 @@ struct shm_tcp_config {
     uint32_t max_connections;  /* per worker */
     uint32_t keepalive_time_s; /* idle seconds before the first probe; 0: off */
     uint32_t keepalive_interval_s;
-    uint32_t keepalive_probes;   /* unanswered probes that end a connection */
-    uint32_t user_timeout_s;     /* seconds that sent data may stay unacknowledged (RFC 5482) */
-    uint32_t time_wait_s;        /* RFC 9293: 2 MSL */
-    uint32_t delayed_ack_ms;     /* RFC 9293 MUST-40: below 500 */
-    uint32_t congestion_control; /* enum shm_congestion_control */
-    uint32_t syn_cookies;        /* enum shm_syn_cookies */
-    uint32_t max_half_open;      /* per worker: connections between SYN and handshake's end */
+    uint32_t keepalive_probes;     /* unanswered probes that end a connection */
+    uint32_t user_timeout_s;       /* seconds that sent data may stay unacknowledged (RFC 5482) */
+    uint32_t time_wait_s;          /* RFC 9293: 2 MSL */
+    uint32_t delayed_ack_ms;       /* RFC 9293 MUST-40: below 500 */
+    uint32_t congestion_control;   /* enum shm_congestion_control */
+    uint32_t syn_cookies;          /* enum shm_syn_cookies */
+    uint32_t max_half_open;        /* per worker: connections between SYN and handshake's end */
+    uint32_t max_held_buffers;     /* per worker and direction: packet buffers that connections hold; 0: half of all */
+    uint32_t ecn;                  /* enum shm_ecn, RFC 3168 */
+    uint32_t echo_replies;         /* ICMP answers, errors included, per worker and second */
+    uint32_t hop_limit;            /* of what is sent: time to live of IPv4, hop limit of IPv6 */
+    uint32_t dscp;                 /* Diffserv code point of what is sent */
+    uint32_t address_probes;       /* how often an address is asked for before it is used; 0: used at once */
+    uint32_t user_timeout_option;  /* 1: RFC 5482's option is sent and heard */
+    uint32_t user_timeout_limit_s; /* longest that a peer may ask for by it */
 };
 
 struct shm_mqtt_config {
