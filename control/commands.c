@@ -325,6 +325,31 @@ static int fill_kick(struct shm_request *message, const char *who, struct shm_er
     return 0;
 }
 
+#define DRAIN_RATE 1000 /* clients a second, unless said otherwise */
+
+/* The ranges are checked where the request is: by shm_request_check. */
+static int fill_drain(struct shm_request *message, json_t *request, struct shm_error *error)
+{
+    struct shm_drain_arguments *drain = &message->drain;
+    const char *to = json_string_value(json_object_get(request, "to"));
+    json_t *rate = json_object_get(request, "rate");
+    if (json_is_true(json_object_get(request, "stop"))) {
+        drain->action = SHM_DRAIN_STOP;
+        return 0;
+    }
+    size_t length = to ? strlen(to) : 0;
+    if (length == 0 || length > SHM_REFERENCE_MAX || (rate && !json_is_integer(rate)))
+        return shm_error_set(error, "drain needs the other server: HOST or HOST:PORT, %u characters at most",
+                             SHM_REFERENCE_MAX);
+    json_int_t number = rate ? json_integer_value(rate) : DRAIN_RATE;
+    drain->action = SHM_DRAIN_START;
+    drain->permanent = json_is_true(json_object_get(request, "permanent"));
+    drain->rate = number < 0 || number > UINT32_MAX ? 0 : (uint32_t)number;
+    drain->reference_length = (uint32_t)length;
+    memcpy(drain->reference, to, length);
+    return 0;
+}
+
 struct listing {
     const char *name;
     enum shm_request_type type; /* 0: control knows it itself */
@@ -337,6 +362,7 @@ static const struct listing listings[] = {
     {"census", SHM_REQUEST_CENSUS, NULL},   {"listeners", SHM_REQUEST_LISTENERS, NULL},
     {"counters", 0, show_counters},         {"config", 0, show_config},
     {"version", 0, show_version},           {"users", 0, show_users},
+    {"drain", SHM_REQUEST_DRAIN, NULL},
 };
 
 static const struct listing *find_listing(const char *name)
@@ -381,12 +407,18 @@ static bool run(struct command *command, struct shm_error *error)
             return put_error(&command->sink, error->text), false;
         return start_request(command, false);
     }
+    if (verb && strcmp(verb, "drain") == 0) {
+        command->message.type = SHM_REQUEST_DRAIN;
+        if (fill_drain(&command->message, command->request, error) != 0)
+            return put_error(&command->sink, error->text), false;
+        return start_request(command, false);
+    }
     if (verb && strcmp(verb, "user") == 0)
         return run_user(command), false;
     const struct listing *listing = verb && strcmp(verb, "show") == 0 ? find_listing(what) : NULL;
     if (!listing) {
         put_error(&command->sink, "unknown command; there are: show runtime|ports|clients|connections|census|listeners|"
-                                  "counters|config|version|users, kick CLIENT, user add|delete NAME");
+                                  "counters|config|version|users|drain, kick CLIENT, drain, user add|delete NAME");
         return false;
     }
     if (listing->show)

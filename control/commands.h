@@ -5,6 +5,7 @@
  *
  *      {"command": "show", "args": ["clients"], "filter": {"id": "dev*"}, "sort": "queued-messages", "limit": 20}
  *      {"command": "kick", "args": ["client id"]}         or "#0x..." for a handle
+ *      {"command": "drain", "to": "HOST:PORT", "permanent": false, "rate": 100}   or {"command": "drain", "stop": true}
  *      {"command": "user", "args": ["add", "name"], "password": "..."}        and "delete" without a password
  *
  * Lists from the dataplane come page by page; the next page is asked for only when the reader has taken the last one,

@@ -270,6 +270,18 @@ static void fill_census(json_t *object, const struct shm_census_record *census)
     set_number(object, "bytes", census->bytes);
 }
 
+static void fill_drain(json_t *object, const struct shm_drain_record *drain)
+{
+    set_text(object, "state", drain->active ? "draining" : "off");
+    set_bytes(object, "to", drain->reference, drain->reference_length);
+    json_object_set_new(object, "permanent", json_boolean(drain->permanent));
+    set_number(object, "rate", drain->rate);
+    set_number(object, "since-seconds", drain->since_us / 1000000);
+    set_number(object, "disconnected", drain->disconnected);
+    set_number(object, "refused", drain->refused);
+    set_number(object, "connected", drain->connected);
+}
+
 json_t *json_from_reply(const struct shm_reply *reply)
 {
     json_t *object = json_object();
@@ -291,6 +303,9 @@ json_t *json_from_reply(const struct shm_reply *reply)
         break;
     case SHM_REQUEST_CENSUS:
         fill_census(object, &reply->census);
+        break;
+    case SHM_REQUEST_DRAIN:
+        fill_drain(object, &reply->drain);
         break;
     case SHM_REQUEST_KICK:
         set_number(object, "disconnected", reply->kick.disconnected);

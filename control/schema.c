@@ -318,6 +318,12 @@ static const struct schema_leaf mqtt_leaves[] = {
      .word_value = 0,
      .help = "Topic aliases that the router uses towards an MQTT 5 client that allows them, for the topics sent to it "
              "last. A client that allows fewer gets fewer."},
+    {.name = "response-topic-prefix",
+     .type = SCHEMA_NAME,
+     .offset = offsetof(struct shm_config, mqtt.response_topic_prefix),
+     .size = SHM_TOPIC_PREFIX_SIZE,
+     .help = "An MQTT 5 client that asks for Response Information is told PREFIX/CLIENT-ID, a topic to have responses "
+             "sent to. Without it there is none."},
     {.name = "keepalive-default",
      .type = SCHEMA_SECONDS,
      .initial = "off",

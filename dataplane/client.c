@@ -17,7 +17,7 @@ enum {
     READ_BUDGET = 128 * 1024,  /* bytes of one client handled per iteration, so that nobody holds up the others */
     PARTIAL_FIRST_SIZE = 4096, /* bytes of memory that a large packet starts with */
     SMALL_ANSWER = 64,         /* bytes: answers up to this lie in one segment, so that room for them can be promised */
-    DISCONNECT_ROOM = 256,     /* bytes of a DISCONNECT with a reason code and a reason string of the router's */
+    DISCONNECT_ROOM = 512,     /* bytes of a DISCONNECT with a reason string of the router's and a server reference */
 };
 
 /* ---- One packet ------------------------------------------------------------------------------------------------ */
@@ -369,10 +369,10 @@ void client_send(struct worker *worker, struct client *client, const uint8_t *pa
 }
 
 /* REQ MQTT-5 [MQTT-3.1.2-29]: acknowledgements have no properties [test: conformance/reason_strings] */
-/* REQ MQTT-5 [MQTT-3.4.2-2], [MQTT-3.4.2-3]: PUBACK has no properties [test: none yet] */
-/* REQ MQTT-5 [MQTT-3.5.2-2], [MQTT-3.5.2-3]: PUBREC has no properties [test: none yet] */
-/* REQ MQTT-5 [MQTT-3.6.2-2], [MQTT-3.6.2-3]: PUBREL has no properties [test: none yet] */
-/* REQ MQTT-5 [MQTT-3.7.2-2], [MQTT-3.7.2-3]: PUBCOMP has no properties [test: none yet] */
+/* REQ MQTT-5 [MQTT-3.4.2-2], [MQTT-3.4.2-3]: PUBACK has no properties [test: reason_codes/no_properties] */
+/* REQ MQTT-5 [MQTT-3.5.2-2], [MQTT-3.5.2-3]: PUBREC has no properties [test: reason_codes/no_properties] */
+/* REQ MQTT-5 [MQTT-3.6.2-2], [MQTT-3.6.2-3]: PUBREL has no properties [test: reason_codes/no_properties] */
+/* REQ MQTT-5 [MQTT-3.7.2-2], [MQTT-3.7.2-3]: PUBCOMP has no properties [test: reason_codes/no_properties] */
 void client_send_ack(struct worker *worker, struct client *client, enum mqtt_type type, uint16_t packet_id,
                      uint8_t reason)
 {
@@ -419,27 +419,33 @@ enum packet_result client_drop(struct worker *worker, struct client *client)
     return PACKET_CLOSED;
 }
 
+/* Leaves away what would make the packet larger than the client takes, or than there is room for here. */
+static void disconnect_fit(const struct client *client, struct mqtt_disconnect *disconnect, enum mqtt_property property)
+{
+    if (mqtt_disconnect_size(client->version, disconnect) > RTE_MIN(client->maximum_packet_size, DISCONNECT_ROOM)) {
+        mqtt_property_clear(&disconnect->properties, property);
+    }
+}
+
 /*
  * REQ MQTT-5 [MQTT-3.14.2-3]: no reason string beyond Maximum Packet Size [test: conformance/reason_strings]
  *
  * A client too slow to take it, or one that takes no packet of even three bytes, is closed without it.
  */
-/* REQ MQTT-5 [MQTT-3.14.2-4]: the router sends no user properties of its own [test: none yet] */
-static void disconnect_send(struct worker *worker, struct client *client, uint8_t reason, const char *text)
+/* REQ MQTT-5 [MQTT-3.14.2-4]: the router sends no user properties of its own [test: reason_codes/no_properties] */
+static void disconnect_send(struct worker *worker, struct client *client, struct mqtt_disconnect *disconnect,
+                            const char *text)
 {
     uint8_t packet[DISCONNECT_ROOM];
-    struct mqtt_disconnect disconnect = {.reason = reason};
     if (client->wants_reasons) {
-        disconnect.properties.reason_string = (struct mqtt_span){(const uint8_t *)text, (uint32_t)strlen(text)};
-        mqtt_property_set(&disconnect.properties, MQTT_PROPERTY_REASON_STRING);
-        if (mqtt_disconnect_size(client->version, &disconnect) >
-            RTE_MIN(client->maximum_packet_size, DISCONNECT_ROOM)) {
-            disconnect.properties.present = 0;
-        }
+        disconnect->properties.reason_string = (struct mqtt_span){(const uint8_t *)text, (uint32_t)strlen(text)};
+        mqtt_property_set(&disconnect->properties, MQTT_PROPERTY_REASON_STRING);
+        disconnect_fit(client, disconnect, MQTT_PROPERTY_REASON_STRING);
     }
-    const size_t size = mqtt_disconnect_size(client->version, &disconnect);
+    disconnect_fit(client, disconnect, MQTT_PROPERTY_SERVER_REFERENCE);
+    const size_t size = mqtt_disconnect_size(client->version, disconnect);
     if (tcp_send_room(client->tcp) >= size && size <= client->maximum_packet_size) {
-        mqtt_disconnect_encode(packet, client->version, &disconnect);
+        mqtt_disconnect_encode(packet, client->version, disconnect);
         client_send(worker, client, packet, size);
     }
 }
@@ -447,8 +453,8 @@ static void disconnect_send(struct worker *worker, struct client *client, uint8_
 /* REQ MQTT-5 [MQTT-3.14.4-1]: nothing follows a DISCONNECT [test: wire/malformed_packet] */
 /* REQ MQTT-5 [MQTT-3.14.4-2]: the sender of a DISCONNECT closes [test: wire/malformed_packet] */
 /* REQ MQTT-5 [MQTT-3.14.0-1]: no DISCONNECT before a CONNACK with success [test: wire/malformed_first_packet] */
-static enum packet_result disconnect_saying(struct worker *worker, struct client *client, uint8_t reason,
-                                            const char *text)
+static enum packet_result disconnect_saying(struct worker *worker, struct client *client,
+                                            struct mqtt_disconnect *disconnect, const char *text)
 {
     if (client->state == CLIENT_CLOSING) {
         return PACKET_CLOSED;
@@ -460,14 +466,24 @@ static enum packet_result disconnect_saying(struct worker *worker, struct client
         return PACKET_CLOSED;
     }
     if (client->state == CLIENT_CONNECTED && client->version == MQTT_V5) {
-        disconnect_send(worker, client, reason, text);
+        disconnect_send(worker, client, disconnect, text);
     }
     return client_drop(worker, client);
 }
 
 enum packet_result client_disconnect(struct worker *worker, struct client *client, uint8_t reason)
 {
-    return disconnect_saying(worker, client, reason, mqtt_reason_text(reason));
+    struct mqtt_disconnect disconnect = {.reason = reason};
+    return disconnect_saying(worker, client, &disconnect, mqtt_reason_text(reason));
+}
+
+enum packet_result client_redirect(struct worker *worker, struct client *client, uint8_t reason,
+                                   struct mqtt_span reference)
+{
+    struct mqtt_disconnect disconnect = {.reason = reason};
+    disconnect.properties.server_reference = reference;
+    mqtt_property_set(&disconnect.properties, MQTT_PROPERTY_SERVER_REFERENCE);
+    return disconnect_saying(worker, client, &disconnect, mqtt_reason_text(reason));
 }
 
 /* REQ MQTT-5 [MQTT-4.13.1-1]: a malformed packet or protocol error closes [test: wire/malformed_packet] */
@@ -476,7 +492,8 @@ enum packet_result client_malformed(struct worker *worker, struct client *client
 {
     worker->codec_errors[error]++;
     worker->counters.closed_malformed++;
-    return disconnect_saying(worker, client, mqtt_error_reason(error), mqtt_error_text(error));
+    struct mqtt_disconnect disconnect = {.reason = mqtt_error_reason(error)};
+    return disconnect_saying(worker, client, &disconnect, mqtt_error_text(error));
 }
 
 enum packet_result client_violation(struct worker *worker, struct client *client, uint64_t *cause, uint8_t reason)
@@ -540,7 +557,7 @@ struct client *client_create(struct worker *worker, struct tcp_connection *tcp, 
 
 /* REQ MQTT-5 [MQTT-4.2.0-1]: TCP [test: wire/byte_by_byte] */
 /* REQ MQTT-3.1.1 [MQTT-7.1.1-1]: TCP [test: wire/byte_by_byte] */
-/* REQ MQTT-3.1.1 [MQTT-7.0.0-1]: the router opens no connections to other servers [test: none yet] */
+/* REQ MQTT-3.1.1 [MQTT-7.0.0-1]: the router opens no connections to other servers [test: reason_codes/only_clients_connect] */
 /* REQ MQTT-3.1.1 [MQTT-7.0.0-2]: what other libraries speak is enough [test: mosquitto_clients/publish_and_receive] */
 void client_accepted(void *worker, struct tcp_connection *tcp, void *listener)
 {

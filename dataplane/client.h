@@ -132,6 +132,10 @@ void client_send_ack(struct worker *worker, struct client *client, enum mqtt_typ
  */
 enum packet_result client_disconnect(struct worker *worker, struct client *client, uint8_t reason);
 
+/* The same with a Server Reference, where to go instead. */
+enum packet_result client_redirect(struct worker *worker, struct client *client, uint8_t reason,
+                                   struct mqtt_span reference);
+
 /* The same, later in this iteration: for callers that are in the middle of a list of sessions. */
 void client_doom(struct worker *worker, struct client *client, uint8_t reason);
 

@@ -19,9 +19,11 @@
 #include "dataplane/session.h"
 #include "dataplane/worker.h"
 #include "lib/mqtt/packets.h"
+#include "lib/mqtt/topic_name.h"
 
 enum {
     CONNACK_ROOM = 4096,   /* bytes of a CONNACK; nothing of the client's is in it that could fill it */
+    RESPONSE_ROOM = 1024,  /* bytes of Response Information */
     ASSIGNED_ID_SIZE = 32, /* bytes of a client identifier that the router makes */
 };
 
@@ -34,15 +36,15 @@ static void connack_send(struct worker *worker, struct client *client, const str
     client_send(worker, client, packet, (size_t)(end - packet));
 }
 
+/* Adds a string, unless that makes the packet larger than the client takes. */
 /* REQ MQTT-5 [MQTT-3.2.2-19]: no reason string beyond Maximum Packet Size [test: conformance/reason_strings] */
-static void connack_reason_string(const struct client *client, struct mqtt_connack *connack, const char *text)
+static void connack_string(const struct client *client, struct mqtt_connack *connack, enum mqtt_property property,
+                           struct mqtt_span *field, struct mqtt_span text)
 {
-    if (client->wants_reasons) {
-        connack->properties.reason_string = (struct mqtt_span){(const uint8_t *)text, (uint32_t)strlen(text)};
-        mqtt_property_set(&connack->properties, MQTT_PROPERTY_REASON_STRING);
-        if (mqtt_connack_size(MQTT_V5, connack) > RTE_MIN(client->maximum_packet_size, CONNACK_ROOM)) {
-            mqtt_property_clear(&connack->properties, MQTT_PROPERTY_REASON_STRING);
-        }
+    *field = text;
+    mqtt_property_set(&connack->properties, property);
+    if (mqtt_connack_size(MQTT_V5, connack) > RTE_MIN(client->maximum_packet_size, CONNACK_ROOM)) {
+        mqtt_property_clear(&connack->properties, property);
     }
 }
 
@@ -50,8 +52,16 @@ static void connack_reason_string(const struct client *client, struct mqtt_conna
 enum packet_result connect_refuse(struct worker *worker, struct client *client, uint8_t reason)
 {
     struct mqtt_connack connack = {.reason = client->version == MQTT_V5 ? reason : mqtt_reason_to_return_code(reason)};
+    const char *text = mqtt_reason_text(reason);
     worker->counters.connects_refused++;
-    connack_reason_string(client, &connack, mqtt_reason_text(reason));
+    if (worker->drain.active && reason == drain_reason(&worker->drain)) {
+        connack_string(client, &connack, MQTT_PROPERTY_SERVER_REFERENCE, &connack.properties.server_reference,
+                       drain_reference(&worker->drain));
+    }
+    if (client->wants_reasons) {
+        connack_string(client, &connack, MQTT_PROPERTY_REASON_STRING, &connack.properties.reason_string,
+                       (struct mqtt_span){(const uint8_t *)text, (uint32_t)strlen(text)});
+    }
     connack_send(worker, client, &connack);
     return client_drop(worker, client);
 }
@@ -79,7 +89,7 @@ static enum packet_result refuse_malformed(struct worker *worker, struct client 
 
 /* What an MQTT 5.0 client has to know of the router, beyond the defaults of section 3.2.2.3. */
 /* REQ MQTT-5 [MQTT-3.2.2-9]: CONNACK says Maximum QoS when it is below 2 [test: limits/not_offered] */
-/* REQ MQTT-5 [MQTT-3.1.2-28], [MQTT-3.2.2-20]: neither response information nor user properties [test: none yet] */
+/* REQ MQTT-5 [MQTT-3.2.2-20]: CONNACK has no user properties [test: reason_codes/no_properties] */
 static void connack_limits(const struct worker *worker, struct mqtt_properties *properties)
 {
     const struct shm_mqtt_config *config = &worker->config->mqtt;
@@ -131,6 +141,28 @@ static void connack_differences(const struct client *client, const struct sessio
     }
 }
 
+/* A part of the topic tree for the responses to this client, if it asks: PREFIX/CLIENT-ID. An identifier that is no
+ * part of a topic name gets none. */
+/* REQ MQTT-5 [MQTT-3.1.2-28]: no response information to those who do not ask [test: limits/response_information] */
+static void connack_response_information(const struct worker *worker, const struct session *session,
+                                         const struct mqtt_connect *connect, uint8_t room[RESPONSE_ROOM],
+                                         struct mqtt_properties *properties)
+{
+    const char *prefix = worker->config->mqtt.response_topic_prefix;
+    const size_t length = strlen(prefix);
+    const struct mqtt_span id = {session->client_id, session->client_id_length};
+    if (length == 0 || !mqtt_property_is_present(&connect->properties, MQTT_PROPERTY_REQUEST_RESPONSE_INFORMATION) ||
+        !connect->properties.request_response_information || length + 1 + id.length > RESPONSE_ROOM ||
+        mqtt_topic_has_wildcard(id)) {
+        return;
+    }
+    memcpy(room, prefix, length);
+    room[length] = '/';
+    memcpy(room + length + 1, id.data, id.length);
+    properties->response_information = (struct mqtt_span){room, (uint32_t)length + 1 + id.length};
+    mqtt_property_set(properties, MQTT_PROPERTY_RESPONSE_INFORMATION);
+}
+
 /* REQ MQTT-5 [MQTT-3.2.0-1]: CONNACK is the first packet sent [test: wire/all_in_one_segment] */
 /* REQ MQTT-5 [MQTT-3.2.0-2]: there is one CONNACK [test: wire/malformed_packet] */
 /* REQ MQTT-3.1.1 [MQTT-3.2.0-1]: CONNACK is the first packet sent [test: wire/all_in_one_segment] */
@@ -138,10 +170,15 @@ static enum packet_result accept_send(struct worker *worker, struct client *clie
                                       bool session_present)
 {
     struct mqtt_connack connack = {.session_present = session_present};
+    uint8_t response[RESPONSE_ROOM];
     if (client->version == MQTT_V5) {
         connack_limits(worker, &connack.properties);
         connack_differences(client, client->session, connect, &connack.properties);
         login_describe(client, &connack.properties);
+        connack_response_information(worker, client->session, connect, response, &connack.properties);
+    }
+    if (mqtt_connack_size(client->version, &connack) > client->maximum_packet_size) {
+        mqtt_property_clear(&connack.properties, MQTT_PROPERTY_RESPONSE_INFORMATION); /* nice to have */
     }
     if (mqtt_connack_size(client->version, &connack) > client->maximum_packet_size) {
         worker->counters.closed_packet_size++; /* it has asked for limits that it does not want to hear of */
@@ -169,7 +206,7 @@ static void take_over(struct worker *worker, struct session *session, bool sessi
 /* REQ MQTT-5 [MQTT-3.1.2-7]: the will is stored with the session [test: wire/keepalive_runs_out] */
 /* REQ MQTT-5 [MQTT-3.1.2-12]: the will's QoS is what CONNECT said [test: conformance/will_properties] */
 /* REQ MQTT-5 [MQTT-3.1.3-10]: user properties of a will keep their order [test: conformance/will_properties] */
-/* REQ MQTT-3.1.1 [MQTT-3.1.2-12]: a session without a will publishes none [test: none yet] */
+/* REQ MQTT-3.1.1 [MQTT-3.1.2-12]: a session without a will publishes none [test: reason_codes/no_will_no_message] */
 static bool will_set(struct worker *worker, struct session *session, const struct mqtt_connect *connect)
 {
     session->will = (struct will){0};
@@ -439,6 +476,10 @@ static uint8_t overload(struct worker *worker)
 /* REQ MQTT-5 [MQTT-3.2.2-13]: a retained will is refused with 0x9A when none may be [test: limits/not_offered] */
 static uint8_t refusal(struct worker *worker, const struct mqtt_connect *connect)
 {
+    if (worker->drain.active) {
+        worker->drain.refused++;
+        return drain_reason(&worker->drain);
+    }
     const uint8_t identity = identity_refusal(worker, connect);
     if (identity != MQTT_REASON_SUCCESS) {
         return identity;

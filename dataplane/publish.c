@@ -23,42 +23,52 @@ enum { ACK_ROOM = 64 }; /* bytes that one acknowledgement takes at most, with so
 
 /* ---- PUBLISH ---------------------------------------------------------------------------------------------------- */
 
-/* Remembers or looks up a topic alias [MQTT-3.3.2-12]. False: the client broke the rules, or memory is out. */
+enum alias_result { ALIAS_RESOLVED, ALIAS_INVALID, ALIAS_NO_MEMORY };
+
+/* Remembers or looks up a topic alias [MQTT-3.3.2-12]. */
 /* REQ MQTT-5 [MQTT-3.3.2-12]: aliases up to the maximum are taken [test: version5/topic_alias] */
 /* REQ MQTT-5 [MQTT-3.3.2-7]: they end with the connection [test: conformance/aliases_out] */
 /* REQ MQTT-5 [MQTT-3.2.2-17], [MQTT-3.3.2-9]: a client that does is closed [test: wire/alias_beyond_the_maximum] */
-static bool alias_resolve(struct worker *worker, struct client *client, struct mqtt_publish *publish)
+static enum alias_result alias_resolve(struct worker *worker, struct client *client, struct mqtt_publish *publish)
 {
     const uint16_t alias = publish->properties.topic_alias;
     const uint32_t maximum = worker->config->mqtt.topic_alias_maximum;
     if (alias == 0 || alias > maximum) {
-        return false;
+        return ALIAS_INVALID;
     }
     if (client->aliases == NULL) {
         client->aliases =
             mem_alloc_zero(worker->memory, sizeof(*client->aliases) + maximum * sizeof(client->aliases->topics[0]));
         if (client->aliases == NULL) {
-            return false;
+            return ALIAS_NO_MEMORY;
         }
         client->aliases->count = (uint16_t)maximum;
     }
     struct mqtt_span *topic = &client->aliases->topics[alias - 1];
     if (publish->topic.length == 0) {
         publish->topic = *topic;
-        return topic->length > 0;
+        return topic->length > 0 ? ALIAS_RESOLVED : ALIAS_INVALID;
     }
     uint8_t *copy = mem_alloc(worker->memory, publish->topic.length);
     if (copy == NULL) {
-        return false;
+        return ALIAS_NO_MEMORY;
     }
     memcpy(copy, publish->topic.data, publish->topic.length);
     mem_free(worker->memory, (void *)(uintptr_t)topic->data);
     *topic = (struct mqtt_span){copy, publish->topic.length};
-    return true;
+    return ALIAS_RESOLVED;
+}
+
+/* A PUBLISH without an alias has nothing to resolve. */
+static enum alias_result publish_alias(struct worker *worker, struct client *client, struct mqtt_publish *publish)
+{
+    return mqtt_property_is_present(&publish->properties, MQTT_PROPERTY_TOPIC_ALIAS)
+               ? alias_resolve(worker, client, publish)
+               : ALIAS_RESOLVED;
 }
 
 /* NULL, or the counter of what this client may not do; `reason` goes into the DISCONNECT. */
-/* REQ MQTT-5 [MQTT-3.2.2-11], [MQTT-3.2.2-14]: a client that does it is closed [test: none yet] */
+/* REQ MQTT-5 [MQTT-3.2.2-11], [MQTT-3.2.2-14]: a client that does it is closed [test: limits/not_offered] */
 static uint64_t *publish_violation(struct worker *worker, const struct client *client,
                                    const struct mqtt_publish *publish, uint8_t *reason)
 {
@@ -71,8 +81,8 @@ static uint64_t *publish_violation(struct worker *worker, const struct client *c
         *reason = MQTT_REASON_RETAIN_NOT_SUPPORTED; /* [MQTT-3.2.2-14] */
         return &worker->counters.violated_retain;
     }
-    if (publish->qos == 2 && client->unreleased >= config->receive_maximum &&
-        !packet_ids_contain(&client->session->received, publish->packet_id)) {
+    if (publish->qos > 0 && client->unreleased >= config->receive_maximum &&
+        (publish->qos == 1 || !packet_ids_contain(&client->session->received, publish->packet_id))) {
         /* REQ MQTT-5 [MQTT-3.3.4-7]: no more than Receive Maximum [test: conformance/receive_maximum_exceeded] */
         *reason = MQTT_REASON_RECEIVE_MAXIMUM_EXCEEDED;
         return &worker->counters.violated_receive_maximum;
@@ -112,11 +122,9 @@ static void packet_offer(const struct client *client, const struct mqtt_header *
 /* Stores and routes; what the publisher is told. */
 /* REQ MQTT-5 [MQTT-3.3.1-8]: without the flag nothing is stored, removed or replaced [test: messages/retained] */
 /* REQ MQTT-3.1.1 [MQTT-3.3.1-12]: without the flag nothing is stored, removed or replaced [test: messages/retained] */
-static enum route_result publication_check(struct worker *worker, struct client *client,
-                                           const struct publication *publication, const struct topic_route **route)
+static enum route_result publication_check(struct worker *worker, const struct publication *publication,
+                                           const struct topic_route **route)
 {
-    worker->counters.messages_in++;
-    client->session->messages_in++;
     if (route_is_reserved(publication->topic)) {
         worker->counters.dropped_reserved++;
         return ROUTE_RESERVED;
@@ -167,7 +175,7 @@ static void publication_accept(struct worker *worker, struct client *client, con
  *
  * REQ MQTT-5 [MQTT-4.3.3-9]: after a PUBREC that refuses, the identifier is free [test: conformance/sys_is_the_routers]
  */
-/* REQ MQTT-3.1.1 [MQTT-3.3.5-2]: acknowledged as usual [test: none yet] */
+/* REQ MQTT-3.1.1 [MQTT-3.3.5-2]: acknowledged as usual [test: reason_codes/refused_as_usual] */
 static enum packet_result publish_refuse(struct worker *worker, struct client *client,
                                          const struct mqtt_publish *publish, uint8_t reason)
 {
@@ -182,6 +190,29 @@ static enum packet_result publish_refuse(struct worker *worker, struct client *c
         client_send_ack(worker, client, publish->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, publish->packet_id, reason);
     }
     return PACKET_DONE;
+}
+
+/* What becomes of the packet. Only a message that is not handled again later is counted. */
+static enum packet_result publish_finish(struct worker *worker, struct client *client,
+                                         const struct mqtt_publish *publish, enum route_result routed)
+{
+    if (routed == ROUTE_STALLED) {
+        worker->counters.stalls_memory++;
+        return client_wait(worker, client);
+    }
+    worker->counters.messages_in++;
+    client->session->messages_in++;
+    if (routed == ROUTE_RESERVED) {
+        return publish_refuse(worker, client, publish, MQTT_REASON_NOT_AUTHORIZED);
+    }
+    if (routed != ROUTE_REFUSED) {
+        return PACKET_DONE;
+    }
+    if (client->version == MQTT_V5 && publish->qos > 0) {
+        worker->counters.dropped_topic_limit++;
+        return publish_refuse(worker, client, publish, MQTT_REASON_TOPIC_NAME_INVALID);
+    }
+    return client_violation(worker, client, &worker->counters.violated_topic_limit, MQTT_REASON_TOPIC_NAME_INVALID);
 }
 
 static enum packet_result publish_route(struct worker *worker, struct client *client, const struct mqtt_header *header,
@@ -200,19 +231,13 @@ static enum packet_result publish_route(struct worker *worker, struct client *cl
     }
     packet_offer(client, header, body, publish, &publication);
     const struct topic_route *route;
-    const enum route_result routed = publication_check(worker, client, &publication, &route);
+    const enum route_result routed = publication_check(worker, &publication, &route);
     if (routed == ROUTE_MATCHED || routed == ROUTE_UNMATCHED) {
         publication_accept(worker, client, publish, &publication, routed, route);
     }
     publication_release(&publication, worker->memory);
     mem_free(worker->memory, (void *)(uintptr_t)publication.properties.data);
-    if (routed == ROUTE_RESERVED) {
-        return publish_refuse(worker, client, publish, MQTT_REASON_NOT_AUTHORIZED);
-    }
-    if (routed == ROUTE_REFUSED) {
-        return client_violation(worker, client, &worker->counters.violated_topic_limit, MQTT_REASON_TOPIC_NAME_INVALID);
-    }
-    return PACKET_DONE;
+    return publish_finish(worker, client, publish, routed);
 }
 
 /* QoS 2, method B of section 4.3.3: routed when it is first seen; its identifier is kept until PUBREL. */
@@ -259,10 +284,15 @@ static enum packet_result publish_take(struct worker *worker, struct client *cli
         worker->counters.stalls_mailbox++;
         return client_wait(worker, client);
     }
-    if (mqtt_property_is_present(&publish.properties, MQTT_PROPERTY_TOPIC_ALIAS) &&
-        !alias_resolve(worker, client, &publish)) {
+    switch (publish_alias(worker, client, &publish)) {
+    case ALIAS_INVALID:
         return client_violation(worker, client, &worker->counters.violated_topic_alias,
                                 MQTT_REASON_TOPIC_ALIAS_INVALID);
+    case ALIAS_NO_MEMORY:
+        worker->counters.stalls_memory++;
+        return client_wait(worker, client);
+    default:
+        break;
     }
     if (publish.properties.present != 0 && worker->config->mqtt.payload_format_check &&
         !payload_format_is_kept(&publish.properties, publish.payload)) {

@@ -267,6 +267,9 @@ bool query_answer(struct worker *worker)
     case SHM_REQUEST_KICK:
         answer_kick(worker, slot);
         break;
+    case SHM_REQUEST_DRAIN:
+        drain_request(worker, &slot->request.drain, &slot->replies[slot->count++].drain);
+        break;
     default:
         break;
     }

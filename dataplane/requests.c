@@ -159,12 +159,24 @@ static void listeners_sum(struct housekeeper_request *slot, const struct query_s
     }
 }
 
+static void drain_sum(struct housekeeper_request *slot, const struct shm_drain_record *answer)
+{
+    const struct shm_drain_record before = slot->drain;
+    slot->drain = *answer;
+    slot->drain.disconnected += before.disconnected;
+    slot->drain.refused += before.refused;
+    slot->drain.connected += before.connected;
+}
+
 /* Takes a worker's answer: records go on to control, or into a sum over all workers. */
 static void answer_take(struct housekeeper *housekeeper, struct housekeeper_request *slot, struct query_slot *answer)
 {
     switch (slot->request.type) {
     case SHM_REQUEST_LISTENERS:
         listeners_sum(slot, answer);
+        break;
+    case SHM_REQUEST_DRAIN:
+        drain_sum(slot, &answer->replies[0].drain);
         break;
     case SHM_REQUEST_KICK:
         slot->kicked += answer->replies[0].kick.disconnected;
@@ -213,6 +225,9 @@ static void request_finish(struct housekeeper *housekeeper, struct housekeeper_r
         listeners_finish(housekeeper, slot);
     } else if (slot->request.type == SHM_REQUEST_CENSUS) {
         census_finish(housekeeper, slot);
+    } else if (slot->request.type == SHM_REQUEST_DRAIN) {
+        struct shm_reply reply = {.drain = slot->drain};
+        reply_push(housekeeper, slot, &reply, SHM_REPLY_RECORD);
     } else if (slot->request.type == SHM_REQUEST_KICK) {
         struct shm_reply reply = {.kick = {.disconnected = slot->kicked}};
         reply_push(housekeeper, slot, &reply, SHM_REPLY_RECORD);
@@ -272,6 +287,7 @@ void request_continue(struct housekeeper *housekeeper, struct housekeeper_reques
     case SHM_REQUEST_CONNECTIONS:
     case SHM_REQUEST_CENSUS:
     case SHM_REQUEST_KICK:
+    case SHM_REQUEST_DRAIN:
         workers_ask(housekeeper, slot);
         break;
     default:

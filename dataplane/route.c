@@ -50,7 +50,7 @@ static bool member_retain(const struct topic_member *member, const struct public
     return publication->retain && (topic_member_options(member) & TOPIC_OPTION_RETAIN_AS_PUBLISHED) != 0;
 }
 
-/* REQ MQTT-5 [MQTT-3.3.4-5]: a share's copy has its own identifier [test: none yet] */
+/* REQ MQTT-5 [MQTT-3.3.4-5]: a share's copy has its own identifier [test: reason_codes/copies_have_their_own_identifiers] */
 static void member_deliver(struct worker *worker, struct publication *publication, const struct topic_member *member)
 {
     uint32_t identifier = 0;
@@ -437,7 +437,7 @@ enum route_result route_lookup(struct worker *worker, const struct publication *
     enum topic_status status;
     *route = route_find(worker, publication, &status);
     if (*route == NULL) {
-        return ROUTE_REFUSED;
+        return status == TOPIC_NO_MEMORY ? ROUTE_STALLED : ROUTE_REFUSED;
     }
     return route_is_empty(*route) ? ROUTE_UNMATCHED : ROUTE_MATCHED;
 }
@@ -464,10 +464,11 @@ void route_own(struct worker *worker, struct publication *publication)
     if (publication->retain) {
         retained_store(worker, publication);
     }
-    if (route_lookup(worker, publication, &route) == ROUTE_REFUSED) {
-        worker->counters.dropped_no_memory++;
-    } else {
+    const enum route_result routed = route_lookup(worker, publication, &route);
+    if (routed == ROUTE_MATCHED || routed == ROUTE_UNMATCHED) {
         route_deliver(worker, publication, route);
+    } else {
+        worker->counters.dropped_no_memory++;
     }
 }
 

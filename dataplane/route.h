@@ -32,7 +32,8 @@ enum route_result {
     ROUTE_MATCHED,
     ROUTE_UNMATCHED,
     ROUTE_RESERVED, /* a topic of the router's own: route_is_reserved */
-    ROUTE_REFUSED,  /* the topic breaks a bound on levels or length, or no memory was left to match it */
+    ROUTE_REFUSED,  /* the topic breaks a bound on levels or length */
+    ROUTE_STALLED,  /* no memory was left to match it: again later */
 };
 
 /* $SYS/ and what is below it is the router's own: clients read it, they do not publish there (section 4.7.2). */

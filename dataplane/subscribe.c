@@ -68,7 +68,7 @@ static uint8_t subscription_options(const struct worker *worker, const struct mq
                      subscription->retain_handling << 4);
 }
 
-/* REQ MQTT-3.1.1 [MQTT-3.8.3-2]: refused by 0x80 where the operator wants none [test: none yet] */
+/* REQ MQTT-3.1.1 [MQTT-3.8.3-2]: refused by 0x80 where the operator wants none [test: limits/not_offered] */
 static uint8_t filter_refusal(const struct shm_mqtt_config *config, struct mqtt_span filter)
 {
     struct mqtt_span group, rest;
@@ -280,7 +280,7 @@ enum packet_result subscribe_handle(struct worker *worker, struct client *client
 
 /* REQ MQTT-5 [MQTT-2.2.1-6]: with the identifier of the SUBSCRIBE [test: wire/many_filters_one_answer] */
 /* REQ MQTT-3.1.1 [MQTT-2.3.1-7]: with the identifier of the SUBSCRIBE [test: wire/many_filters_one_answer] */
-/* REQ MQTT-5 [MQTT-3.9.2-1], [MQTT-3.9.2-2]: SUBACK has no properties [test: none yet] */
+/* REQ MQTT-5 [MQTT-3.9.2-1], [MQTT-3.9.2-2]: SUBACK has no properties [test: reason_codes/no_properties] */
 static void suback_send(struct worker *worker, struct client *client, struct subscribe_pending *pending)
 {
     if (client->version != MQTT_V5) {
@@ -389,7 +389,7 @@ void subscribe_clear(struct worker *worker)
 
 /* ---- UNSUBSCRIBE ------------------------------------------------------------------------------------------------ */
 
-/* REQ MQTT-5 [MQTT-3.11.2-1], [MQTT-3.11.2-2]: UNSUBACK has no properties [test: none yet] */
+/* REQ MQTT-5 [MQTT-3.11.2-1], [MQTT-3.11.2-2]: UNSUBACK has no properties [test: reason_codes/no_properties] */
 static enum packet_result unsubscribe_continue(struct worker *worker, struct client *client)
 {
     struct subscribe_pending *pending = client->subscribing;

@@ -16,7 +16,8 @@ enum {
     SCRATCH_SIZE = 64 * 1024, /* bytes; a larger packet that spans segments gets memory of its own */
     ANSWERS_ROOM = 64 * 1024, /* bytes of a connection's send buffer left to answers when messages have filled theirs */
     TIMER_BUDGET = 4096,      /* timers per iteration */
-    MAILS_PER_ITERATION = 512,  /* of each other worker */
+    MAILS_PER_ITERATION = 512, /* of each other worker */
+    FAREWELL_US = 100000,
     OVERLOAD_TIME_US = 1000000, /* how long one slow iteration keeps new clients out */
 };
 
@@ -380,6 +381,9 @@ static uint32_t pending_progress(struct worker *worker)
     if (worker->logins != NULL) {
         work += logins_progress(worker);
     }
+    if (worker->drain.active) {
+        work += drain_progress(worker);
+    }
     if (worker->waiting != NULL) {
         clients_retry(worker);
     }
@@ -491,8 +495,8 @@ static bool must_look(const struct worker *worker)
             return true;
         }
     }
-    return worker->waiting != NULL || worker->pending_first != NULL || worker->retained_walks != NULL ||
-           worker->retained_tickets != NULL;
+    return worker->drain.active || worker->waiting != NULL || worker->pending_first != NULL ||
+           worker->retained_walks != NULL || worker->retained_tickets != NULL;
 }
 
 /* Nothing to do: sleep if the policy says so. Returns the cycle counter after it. */
@@ -521,6 +525,30 @@ static uint64_t rest(struct worker *worker, uint64_t cycles)
     return awake;
 }
 
+/* The router ends: clients are told (MQTT 5.0: 0x8B), and a moment is left for the packets that say so. */
+static void clients_send_away(struct worker *worker)
+{
+    struct session *session;
+    uint32_t cursor = 0;
+    while ((session = session_next(worker->sessions, &cursor)) != NULL) {
+        if (session->client != NULL) {
+            client_disconnect(worker, session->client, MQTT_REASON_SERVER_SHUTTING_DOWN);
+        }
+    }
+}
+
+static bool goes_on(struct worker *worker)
+{
+    if (!atomic_load_explicit(&worker->dataplane->stop, memory_order_relaxed)) {
+        return true;
+    }
+    if (worker->farewell == 0) {
+        worker->farewell = worker->now + FAREWELL_US;
+        clients_send_away(worker);
+    }
+    return worker->now < worker->farewell;
+}
+
 int worker_run(void *arg)
 {
     struct worker *worker = arg;
@@ -532,7 +560,7 @@ int worker_run(void *arg)
     worker->now = clock_microseconds(clock, start);
     stages_init(&worker->stages);
     sys_topics_start(worker);
-    while (!atomic_load_explicit(&worker->dataplane->stop, memory_order_relaxed)) {
+    while (goes_on(worker)) {
         worker->now = clock_microseconds(clock, start);
         stages_begin(&worker->stages, start);
         const uint32_t work = worker_iterate(worker);

@@ -15,6 +15,7 @@
 #include "dataplane/client.h"
 #include "dataplane/dataplane.h"
 #include "dataplane/directory.h"
+#include "dataplane/drain.h"
 #include "dataplane/doorbell.h"
 #include "dataplane/exchange.h"
 #include "dataplane/idle.h"
@@ -103,6 +104,7 @@ struct worker {
     struct retained_walk_job *retained_walks;
     struct retained_ticket *retained_tickets;
     bool presence_failed;
+    uint64_t farewell;   /* microseconds: until then it goes on after the dataplane was stopped; 0: it was not */
     uint64_t busy_until; /* microseconds: after an iteration that took too long nobody new is let in */
 
     struct topic_subscribers *subscribers;
@@ -120,6 +122,7 @@ struct worker {
     struct exchange exchange;
     struct sys_topics *sys; /* on worker 0, if mqtt.sys-interval says so */
     struct query_slot query;
+    struct drain drain;        /* its clients are sent to another server */
     struct login_desk *logins; /* NULL: control knows no users, nothing is asked */
 
     void *region_base; /* of `memory` */

@@ -83,8 +83,8 @@ static inline enum mqtt_error wire_read_binary(struct wire_reader *reader, struc
     return MQTT_OK;
 }
 
-/* REQ MQTT-5 [MQTT-4.7.3-3]: a length of two bytes says no more [test: none yet] */
-/* REQ MQTT-3.1.1 [MQTT-4.7.3-3]: a length of two bytes says no more [test: none yet] */
+/* REQ MQTT-5 [MQTT-4.7.3-3]: a length of two bytes says no more [test: reason_codes/longest_topic] */
+/* REQ MQTT-3.1.1 [MQTT-4.7.3-3]: a length of two bytes says no more [test: reason_codes/longest_topic] */
 static inline enum mqtt_error wire_read_string(struct wire_reader *reader, struct mqtt_span *span)
 {
     WIRE_TRY(wire_read_binary(reader, span));

@@ -343,6 +343,15 @@ static int cores_check(const struct shm_dataplane_config *dataplane, struct shm_
     return 0;
 }
 
+/* A topic is made of it. */
+static int response_prefix_check(const char *prefix, struct shm_error *error)
+{
+    if (prefix[0] == '\0' || (text_valid(prefix, SHM_TOPIC_PREFIX_SIZE) && strpbrk(prefix, "+#") == NULL))
+        return 0;
+    return shm_error_set(error, "mqtt.response-topic-prefix: needs 1..%u printable characters without + and #",
+                         SHM_TOPIC_PREFIX_SIZE - 1);
+}
+
 int shm_config_validate(const struct shm_config *config, struct shm_error *error)
 {
     if (config->generation == 0)
@@ -352,6 +361,8 @@ int shm_config_validate(const struct shm_config *config, struct shm_error *error
     if (config->mqtt.keepalive_max_s != 0 && config->mqtt.keepalive_default_s > config->mqtt.keepalive_max_s)
         return shm_error_set(error, "mqtt.keepalive-default: %u is above mqtt.keepalive-max (%u)",
                              config->mqtt.keepalive_default_s, config->mqtt.keepalive_max_s);
+    if (response_prefix_check(config->mqtt.response_topic_prefix, error) != 0)
+        return -1;
     if (config->authentication.users > 1)
         return shm_error_set(error, "authentication: users is %u, neither 0 nor 1", config->authentication.users);
     if (ports_check(config, error) != 0)

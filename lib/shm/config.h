@@ -22,8 +22,9 @@
 #define SHM_LISTENERS_MAX 16u
 #define SHM_CORE_MAX 1023u /* highest core number */
 #define SHM_CORE_AUTO UINT32_MAX
-#define SHM_NAME_SIZE 32u    /* bytes of a port's or listener's name, with NUL */
-#define SHM_DEVICE_SIZE 256u /* bytes of DPDK device arguments, with NUL */
+#define SHM_NAME_SIZE 32u         /* bytes of a port's or listener's name, with NUL */
+#define SHM_TOPIC_PREFIX_SIZE 64u /* bytes of a topic prefix, with NUL */
+#define SHM_DEVICE_SIZE 256u      /* bytes of DPDK device arguments, with NUL */
 
 enum shm_present { SHM_PRESENT_AT_START = 0, SHM_PRESENT_ON_USE = 1 };
 enum shm_idle { SHM_IDLE_ADAPTIVE = 0, SHM_IDLE_BUSY = 1 };
@@ -155,7 +156,8 @@ struct shm_mqtt_config {
     uint32_t overload_memory;  /* percent of a worker's memory in use, above which nobody new is let in; 100: never */
     uint32_t overload_buffers; /* percent of the packet buffers in use, likewise */
     uint32_t overload_loop_ms; /* an iteration that took longer, likewise for a second; 0: never */
-    uint32_t topic_alias_out;  /* aliases that the router uses towards a client that allows them; 0: none */
+    char response_topic_prefix[SHM_TOPIC_PREFIX_SIZE]; /* of Response Information; empty: there is none */
+    uint32_t topic_alias_out; /* aliases that the router uses towards a client that allows them; 0: none */
 };
 
 /* Control checks user names, passwords and authentication data; the dataplane asks it (shm/login.h). */

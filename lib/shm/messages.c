@@ -101,6 +101,38 @@ int shm_census_record_check(const struct shm_census_record *record, struct shm_e
     return worker_check(record->worker, true, error);
 }
 
+/* A server reference is a string of MQTT, and is printed. */
+static bool reference_valid(const uint8_t *reference, uint32_t length)
+{
+    for (uint32_t i = 0; i < length; i++)
+        if (reference[i] < 0x20 || reference[i] > 0x7e)
+            return false;
+    return true;
+}
+
+int shm_drain_record_check(const struct shm_drain_record *record, struct shm_error *error)
+{
+    if (record->active > 1 || record->permanent > 1 || record->reference_length > SHM_REFERENCE_MAX ||
+        !reference_valid(record->reference, record->reference_length))
+        return shm_error_set(error, "drain: flags %u and %u, reference of %u bytes", record->active, record->permanent,
+                             record->reference_length);
+    return 0;
+}
+
+static int drain_check(const struct shm_drain_arguments *drain, struct shm_error *error)
+{
+    if (drain->action > SHM_DRAIN_STOP || drain->permanent > 1)
+        return shm_error_set(error, "drain: action %u, permanent %u", drain->action, drain->permanent);
+    if (drain->action != SHM_DRAIN_START)
+        return 0;
+    if (drain->rate == 0 || drain->rate > SHM_DRAIN_RATE_MAX)
+        return shm_error_set(error, "the rate is 1..%u clients a second, not %u", SHM_DRAIN_RATE_MAX, drain->rate);
+    if (drain->reference_length == 0 || drain->reference_length > SHM_REFERENCE_MAX ||
+        !reference_valid(drain->reference, drain->reference_length))
+        return shm_error_set(error, "the other server needs 1..%u printable characters", SHM_REFERENCE_MAX);
+    return 0;
+}
+
 int shm_request_check(const struct shm_request *request, struct shm_error *error)
 {
     if (request->id == 0 || request->type == 0 || request->type > SHM_REQUEST_TYPE_MAX)
@@ -114,6 +146,8 @@ int shm_request_check(const struct shm_request *request, struct shm_error *error
         if (request->list.id_prefix_length > SHM_CLIENT_ID_MAX)
             return shm_error_set(error, "request %u: prefix of %u bytes", request->id, request->list.id_prefix_length);
         return worker_check(request->list.worker, true, error);
+    case SHM_REQUEST_DRAIN:
+        return drain_check(&request->drain, error);
     case SHM_REQUEST_KICK:
         if (request->kick.id_length > SHM_KICK_ID_MAX || (request->kick.id_length == 0 && request->kick.handle == 0))
             return shm_error_set(error, "request %u: client id of %u bytes", request->id, request->kick.id_length);
@@ -138,6 +172,8 @@ static int record_check(const struct shm_reply *reply, struct shm_error *error)
         return shm_connection_record_check(&reply->connection, error);
     case SHM_REQUEST_CENSUS:
         return shm_census_record_check(&reply->census, error);
+    case SHM_REQUEST_DRAIN:
+        return shm_drain_record_check(&reply->drain, error);
     case SHM_REQUEST_KICK:
         return 0;
     default:

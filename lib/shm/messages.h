@@ -31,6 +31,7 @@
 #define SHM_CLIENT_ID_MAX 160u /* bytes of a client id in a record; longer ones are cut and flagged */
 #define SHM_USERNAME_MAX 64u   /* bytes */
 #define SHM_KICK_ID_MAX 256u   /* bytes of a client id in a kick */
+#define SHM_REFERENCE_MAX 255u /* bytes of a server reference */
 #define SHM_CENSUS_NAME_SIZE 48u
 #define SHM_MESSAGE_TEXT 320u
 
@@ -43,8 +44,9 @@ enum shm_request_type {
     SHM_REQUEST_CONNECTIONS = 6, /* a shm_connection_record for each TCP connection */
     SHM_REQUEST_CENSUS = 7,      /* a shm_census_record for each kind of object of each worker */
     SHM_REQUEST_KICK = 8,        /* disconnect clients (MQTT 5: 0x98, administrative action): one shm_kick_record */
+    SHM_REQUEST_DRAIN = 9,       /* send clients to another server: one shm_drain_record */
 };
-#define SHM_REQUEST_TYPE_MAX SHM_REQUEST_KICK
+#define SHM_REQUEST_TYPE_MAX SHM_REQUEST_DRAIN
 
 enum shm_reply_status { SHM_REPLY_RECORD = 1, SHM_REPLY_END = 2, SHM_REPLY_ERROR = 3 };
 
@@ -67,6 +69,22 @@ struct shm_kick_arguments {
     uint8_t id[SHM_KICK_ID_MAX];
 };
 
+enum shm_drain_action {
+    SHM_DRAIN_SHOW = 0,
+    SHM_DRAIN_START = 1, /* also changes what is under way */
+    SHM_DRAIN_STOP = 2,
+};
+#define SHM_DRAIN_RATE_MAX 1000000u
+
+/* Arguments of DRAIN; all but `action` only for START. */
+struct shm_drain_arguments {
+    uint32_t action;           /* enum shm_drain_action */
+    uint32_t permanent;        /* 0: 0x9C, use another server; 1: 0x9D, server moved */
+    uint32_t rate;             /* connected clients that are sent away a second, 1..SHM_DRAIN_RATE_MAX */
+    uint32_t reference_length; /* bytes, 1..SHM_REFERENCE_MAX */
+    uint8_t reference[SHM_REFERENCE_MAX + 1];
+};
+
 struct shm_request {
     uint32_t id; /* never 0 */
     uint16_t type;
@@ -77,6 +95,7 @@ struct shm_request {
     union {
         struct shm_list_arguments list;
         struct shm_kick_arguments kick;
+        struct shm_drain_arguments drain;
         uint8_t bytes[SHM_SLOT_SIZE - 24];
     };
 };
@@ -262,6 +281,19 @@ struct shm_kick_record {
     uint64_t disconnected; /* clients; 0: none of that name was connected */
 };
 
+/* How draining stands; zeros but for `connected` when it is not active. */
+struct shm_drain_record {
+    uint32_t active; /* 0 or 1 */
+    uint32_t permanent;
+    uint32_t rate;
+    uint32_t reference_length;
+    uint64_t since_us;
+    uint64_t disconnected; /* clients that were sent away */
+    uint64_t refused;      /* CONNECTs that were */
+    uint64_t connected;    /* clients that are still here */
+    uint8_t reference[SHM_REFERENCE_MAX + 1];
+};
+
 struct shm_reply {
     uint32_t id;     /* of the request */
     uint16_t type;   /* of the request */
@@ -275,6 +307,7 @@ struct shm_reply {
         struct shm_connection_record connection;
         struct shm_census_record census;
         struct shm_kick_record kick;
+        struct shm_drain_record drain;
         char text[SHM_MESSAGE_TEXT]; /* ERROR: a sentence for the operator, NUL-terminated */
         uint8_t bytes[SHM_SLOT_SIZE - 16];
     };
@@ -298,5 +331,6 @@ int shm_listener_record_check(const struct shm_listener_record *record, struct s
 int shm_client_record_check(const struct shm_client_record *record, struct shm_error *error);
 int shm_connection_record_check(const struct shm_connection_record *record, struct shm_error *error);
 int shm_census_record_check(const struct shm_census_record *record, struct shm_error *error);
+int shm_drain_record_check(const struct shm_drain_record *record, struct shm_error *error);
 
 #endif

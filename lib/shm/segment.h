@@ -18,7 +18,7 @@
 
 /* Counts every change to the layout of anything that lib/shm or lib/stats place into shared memory or send over the
  * link. Two programs with different numbers refuse each other in HELLO. */
-#define SHM_LAYOUT_VERSION 2u
+#define SHM_LAYOUT_VERSION 3u
 
 #define SHM_SEGMENT_MAGIC UINT64_C(0x6d68732d78756c70) /* "plux-shm" as bytes in memory */
 #define SHM_SEGMENT_SIZE_MAX (UINT64_C(1) << 30)       /* bytes: what an attaching process maps at most */

@@ -37,6 +37,20 @@ def not_offered(router):
 
 
 @test(targets=["pollux"])
+def response_information(router):
+    """PREFIX/CLIENT-ID to who asks, if that is a topic and the client takes it."""
+    name = router.client_id("x")
+    for asked, client_id, wanted in (((), name, None), (((0x19, 0),), name, None), (((0x19, 1),), name, f"answers/{name}"),
+                                     (((0x19, 1),), "a+b", None), (((0x19, 1),), "x/#", None),
+                                     (((0x19, 1),), "x" * 1100, None), (((0x19, 1), (0x27, 40)), name, None)):
+        flags, reason, found = connack(Wire(router), client_id, properties=properties(*asked))
+        equal(reason, 0, "reason code")
+        equal(found.get(0x1A), wanted.encode() if wanted else None, f"response information of {client_id[:40]}, asked by {asked}")
+    flags, reason, found = connack(Wire(router), "", properties=properties((0x19, 1)))
+    equal(found[0x1A], b"answers/" + found[0x12], "response information of an assigned identifier")
+
+
+@test(targets=["pollux"])
 def payload_format(router):
     """A payload that says UTF-8 and is not is refused with 0x99; bytes are bytes."""
     says = properties((0x01, 1))

@@ -12,19 +12,20 @@ static const char head[] =
     "    COMPREPLY=()\n"
     "    case $previous in\n"
     "    -r|--run-dir) COMPREPLY=($(compgen -d -- \"$current\")); return ;;\n"
-    "    -f|--filter|-s|--sort|-n|--limit|-t|--timeout|-i|--interval) return ;;\n"
+    "    -f|--filter|-s|--sort|-n|--limit|-t|--timeout|-i|--interval|--to|--rate) return ;;\n"
     "    esac\n"
     "    for word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
     "        if [[ $skip ]]; then skip=; continue; fi\n"
     "        case $word in\n"
-    "        -r|--run-dir|-f|--filter|-s|--sort|-n|--limit|-t|--timeout|-i|--interval) skip=1 ;;\n"
+    "        -r|--run-dir|-f|--filter|-s|--sort|-n|--limit|-t|--timeout|-i|--interval|--to|--rate) skip=1 ;;\n"
     "        -*) ;;\n"
     "        *) if [[ $verb ]]; then below=$word; else verb=$word; fi ;;\n"
     "        esac\n"
     "    done\n"
     "    local words=\n"
     "    if [[ $current == -* ]]; then\n"
-    "        words='--run-dir --json --filter --sort --limit --wide --timeout --interval --once --version --help'\n";
+    "        words='--run-dir --json --filter --sort --limit --wide --timeout --interval --once --to --permanent "
+    "--rate --stop --version --help'\n";
 
 static const char tail[] = "    fi\n"
                            "    COMPREPLY=($(compgen -W \"$words\" -- \"$current\"))\n"

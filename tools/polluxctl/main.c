@@ -9,6 +9,8 @@
 
 #include "tools/polluxctl/verbs.h"
 
+enum { OPTION_TO = 256, OPTION_RATE, OPTION_PERMANENT, OPTION_STOP }; /* of drain: they have no letters */
+
 static int usage_error(const char *text, const char *what)
 {
     fprintf(stderr, "polluxctl: %s%s\nTry: polluxctl --help\n", text, what);
@@ -41,13 +43,22 @@ static int take_number(const char *text, const char *name, long *value)
 /* 0: go on, with the words from optind on; 1: all is done; else the exit status of an error. */
 static int take_options(int argc, char **argv, struct options *options)
 {
-    static const struct option table[] = {
-        {"run-dir", required_argument, NULL, 'r'},  {"json", no_argument, NULL, 'j'},
-        {"filter", required_argument, NULL, 'f'},   {"sort", required_argument, NULL, 's'},
-        {"limit", required_argument, NULL, 'n'},    {"wide", no_argument, NULL, 'w'},
-        {"timeout", required_argument, NULL, 't'},  {"version", no_argument, NULL, 'V'},
-        {"interval", required_argument, NULL, 'i'}, {"once", no_argument, NULL, '1'},
-        {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0}};
+    static const struct option table[] = {{"run-dir", required_argument, NULL, 'r'},
+                                          {"json", no_argument, NULL, 'j'},
+                                          {"filter", required_argument, NULL, 'f'},
+                                          {"sort", required_argument, NULL, 's'},
+                                          {"limit", required_argument, NULL, 'n'},
+                                          {"wide", no_argument, NULL, 'w'},
+                                          {"timeout", required_argument, NULL, 't'},
+                                          {"version", no_argument, NULL, 'V'},
+                                          {"interval", required_argument, NULL, 'i'},
+                                          {"once", no_argument, NULL, '1'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {"to", required_argument, NULL, OPTION_TO},
+                                          {"rate", required_argument, NULL, OPTION_RATE},
+                                          {"permanent", no_argument, NULL, OPTION_PERMANENT},
+                                          {"stop", no_argument, NULL, OPTION_STOP},
+                                          {NULL, 0, NULL, 0}};
     int option, error = 0;
     while (error == 0 && (option = getopt_long(argc, argv, "r:jf:s:n:wt:i:1Vh", table, NULL)) != -1) {
         switch (option) {
@@ -79,6 +90,18 @@ static int take_options(int argc, char **argv, struct options *options)
             break;
         case '1':
             options->once = true;
+            break;
+        case OPTION_TO:
+            options->to = optarg;
+            break;
+        case OPTION_RATE:
+            error = take_number(optarg, "--rate takes clients a second, not ", &options->rate);
+            break;
+        case OPTION_PERMANENT:
+            options->permanent = true;
+            break;
+        case OPTION_STOP:
+            options->stop = true;
             break;
         case 'V':
             puts("polluxctl " POLLUX_VERSION);
@@ -122,6 +145,8 @@ static int run(int count, char **words, const struct options *options)
         return usage_error("--once is for top", "");
     if (!verb->list && (options->filter || ((options->sort || options->limit) && !top)))
         return usage_error("--filter, --sort and --limit are for lists", "");
+    if (strcmp(verb->words[0], "drain") != 0 && (options->to || options->rate || options->permanent || options->stop))
+        return usage_error("--to, --permanent, --rate and --stop are for drain", "");
     return verb->run(verb, verb->argument ? words[used] : NULL, options);
 }
 

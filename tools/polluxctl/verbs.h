@@ -21,6 +21,9 @@ struct options {
     long interval; /* seconds */
     bool once;
     json_t *filter; /* object of texts; NULL: none */
+    const char *to; /* of drain: the other server */
+    long rate;      /* of drain: clients a second; 0: as it is by itself */
+    bool permanent, stop;
 };
 
 struct verb {

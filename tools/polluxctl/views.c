@@ -128,12 +128,24 @@ static const struct view_column user_columns[] = {{"NAME", "name", VIEW_TEXT, tr
                                                   {"METHOD", "method", VIEW_TEXT, false},
                                                   {"ITERATIONS", "iterations", VIEW_COUNT, false}};
 
+static const struct view_column drain_columns[] = {
+    {"state", "state", VIEW_TEXT, false},           {"to", "to", VIEW_TEXT, false},
+    {"permanent", "permanent", VIEW_TEXT, false},   {"since", "since-seconds", VIEW_SECONDS, false},
+    {"rate per second", "rate", VIEW_COUNT, false}, {"disconnected", "disconnected", VIEW_COUNT, false},
+    {"refused", "refused", VIEW_COUNT, false},      {"still connected", "connected", VIEW_COUNT, false}};
+
 static const struct view views[] = {
-    {"runtime", false, COLUMNS(runtime_columns)},        {"ports", true, COLUMNS(port_columns)},
-    {"clients", false, COLUMNS(client_columns)},         {"listeners", false, COLUMNS(listener_columns)},
-    {"counters", false, COLUMNS(counter_columns)},       {"census", false, COLUMNS(census_columns)},
-    {"connections", false, COLUMNS(connection_columns)}, {"config", false, COLUMNS(config_columns)},
-    {"version", true, COLUMNS(version_columns)},         {"users", false, COLUMNS(user_columns)},
+    {"runtime", false, COLUMNS(runtime_columns)},
+    {"ports", true, COLUMNS(port_columns)},
+    {"clients", false, COLUMNS(client_columns)},
+    {"listeners", false, COLUMNS(listener_columns)},
+    {"counters", false, COLUMNS(counter_columns)},
+    {"census", false, COLUMNS(census_columns)},
+    {"connections", false, COLUMNS(connection_columns)},
+    {"config", false, COLUMNS(config_columns)},
+    {"version", true, COLUMNS(version_columns)},
+    {"users", false, COLUMNS(user_columns)},
+    {"drain", true, COLUMNS(drain_columns)},
 };
 
 const struct view *view_find(const char *name)

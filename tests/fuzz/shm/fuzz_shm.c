@@ -64,6 +64,8 @@ static void fuzz_request(const uint8_t *data, size_t size)
     require(request.limit >= 1 && request.limit <= SHM_PAGE_MAX);
     if (request.type == SHM_REQUEST_CLIENTS)
         require(request.list.id_prefix_length <= sizeof request.list.id_prefix);
+    if (request.type == SHM_REQUEST_DRAIN && request.drain.action == SHM_DRAIN_START)
+        require(request.drain.rate > 0 && request.drain.reference_length <= SHM_REFERENCE_MAX);
     if (request.type == SHM_REQUEST_KICK)
         require(request.kick.id_length <= sizeof request.kick.id);
 }

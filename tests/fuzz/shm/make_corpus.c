@@ -50,6 +50,9 @@ static void write_requests(void)
 {
     struct shm_request list = {.id = 1, .type = SHM_REQUEST_CLIENTS, .limit = 1, .list = {0, 3, "abc"}};
     struct shm_request kick = {.id = 1, .type = SHM_REQUEST_KICK, .limit = 1, .kick = {.id_length = 3, .id = "abc"}};
+    struct shm_request drain = {
+        .id = 1, .type = SHM_REQUEST_DRAIN, .limit = 1, .drain = {SHM_DRAIN_START, 1, 100, 4, "host"}};
+    write_seed(1, "request-drain", &drain, sizeof drain);
     write_seed(1, "request-clients", &list, sizeof list);
     write_seed(1, "request-kick", &kick, sizeof kick);
 }

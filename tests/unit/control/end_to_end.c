@@ -230,6 +230,29 @@ Test(end_to_end, users_are_added_listed_and_deleted)
     unlink(path);
 }
 
+Test(end_to_end, clients_are_sent_to_another_server)
+{
+    start_both();
+    expect(0, "off", "show drain");
+    expect(2, "needs --to HOST[:PORT], or --stop", "drain");
+    expect(2, "needs --to HOST[:PORT], or --stop", "drain --to a --stop");
+    expect(2, "are for drain", "show clients --stop");
+    expect(2, "--rate takes clients a second", "drain --to a --rate x");
+    expect(1, "the rate is 1..1000000", "drain --to a --rate 1000001");
+    expect(1, "HOST or HOST:PORT", "drain --to ''");
+    expect(1, "printable characters", "drain --to \xc3\xbc");
+    expect(0, "draining", "drain --to broker2.example.net:8883 --permanent --rate 50");
+    json_t *document = ctl_json("show drain");
+    const json_t *record = json_array_get(json_object_get(document, "records"), 0);
+    cr_assert_str_eq(json_string_value(json_object_get(record, "to")), "broker2.example.net:8883");
+    cr_assert(json_is_true(json_object_get(record, "permanent")));
+    cr_assert_eq(json_integer_value(json_object_get(record, "rate")), 50);
+    cr_assert_eq(json_integer_value(json_object_get(record, "connected")), 10);
+    json_decref(document);
+    expect(0, "off", "drain --stop");
+    expect(0, "off", "show drain");
+}
+
 Test(end_to_end, lists_are_filtered_sorted_and_limited)
 {
     start_both();

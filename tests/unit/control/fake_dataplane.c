@@ -43,6 +43,7 @@ struct fake {
     struct link_message message;
     struct shm_config config; /* generation 0: not configured */
     bool kicked[65536];
+    struct shm_drain_arguments drain; /* the last one that was no question */
     uint32_t workers;
     uint64_t started, iterations;
     struct stats_segment statistics;
@@ -174,6 +175,7 @@ static uint64_t record_count(const struct fake *fake, uint16_t type)
     case SHM_REQUEST_CENSUS:
         return 3;
     case SHM_REQUEST_KICK:
+    case SHM_REQUEST_DRAIN:
         return 1;
     default:
         return 0;
@@ -194,6 +196,18 @@ static uint64_t kick(struct fake *fake, const struct shm_kick_arguments *kick)
         }
     }
     return 0;
+}
+
+static void drain(struct fake *fake, const struct shm_drain_arguments *arguments, struct shm_drain_record *record)
+{
+    if (arguments->action != SHM_DRAIN_SHOW)
+        fake->drain = *arguments;
+    *record = (struct shm_drain_record){.active = fake->drain.action == SHM_DRAIN_START,
+                                        .permanent = fake->drain.permanent,
+                                        .rate = fake->drain.rate,
+                                        .reference_length = fake->drain.reference_length,
+                                        .connected = fake->options->clients};
+    memcpy(record->reference, fake->drain.reference, sizeof record->reference);
 }
 
 static void fill_record(struct fake *fake, const struct shm_request *request, uint64_t index, struct shm_reply *reply)
@@ -219,6 +233,9 @@ static void fill_record(struct fake *fake, const struct shm_request *request, ui
         break;
     case SHM_REQUEST_KICK:
         reply->kick.disconnected = kick(fake, &request->kick);
+        break;
+    case SHM_REQUEST_DRAIN:
+        drain(fake, &request->drain, &reply->drain);
         break;
     default:
         break;
