@@ -10,7 +10,7 @@
  * Anything else that runs on the two CPUs spoils it: `sudo perf/bench --scaling` runs it undisturbed.
  *
  *      bench-workers [CYCLES]      CYCLES: of one worker for each message that stays there, as `polluxctl show runtime`
- *                                  says for in + out together (default 150)
+ *                                  says for in + out together (default 75)
  *
  * docs/explanation/scaling.md has the model that this prints, and what it assumes.
  */
@@ -296,7 +296,7 @@ static void print_model(double local, double added)
 
 int main(int argc, char **argv)
 {
-    const double local = argc > 1 ? atof(argv[1]) : 150;
+    const double local = argc > 1 ? atof(argv[1]) : 75;
     pin(cpu_number(0));
     world_environment(1);
     world_init(&world, 1, 2, 0);
