@@ -327,6 +327,38 @@ void device_subscribe(struct device *device, const char *filter, uint8_t qos, ui
     snprintf(subscription->filter, sizeof(subscription->filter), "%s", filter);
 }
 
+static uint8_t *put_number(uint8_t *at, uint32_t number)
+{
+    at[0] = (uint8_t)(number >> 8);
+    at[1] = (uint8_t)number;
+    return at + 2;
+}
+
+void device_change_filters(struct device *device, bool subscribe, const char *format, uint32_t first, uint32_t count)
+{
+    enum { FILTER_MAX = 80 };
+    uint8_t *body = malloc((size_t)count * FILTER_MAX + 8), *at = body;
+    uint8_t header[5] = {subscribe ? 0x82 : 0xa2};
+    uint32_t used = 1;
+    at = put_number(at, DEVICE_RAW_IDS + device->raw_packets++ % 1000);
+    if (device->version == MQTT_V5) {
+        *at++ = 0;
+    }
+    for (uint32_t i = first; i < first + count; i++) {
+        const int length = snprintf((char *)at + 2, FILTER_MAX - 4, format, i);
+        at = put_number(at, (uint32_t)length) + length;
+        if (subscribe) {
+            *at++ = 1;
+        }
+    }
+    for (uint32_t rest = (uint32_t)(at - body); used == 1 || rest > 0; rest >>= 7) {
+        header[used++] = (uint8_t)((rest & 0x7f) | (rest > 0x7f ? 0x80 : 0));
+    }
+    connection_send(device->current, header, used);
+    connection_send(device->current, body, (uint32_t)(at - body));
+    free(body);
+}
+
 /* With --verbose, the story of each connection. */
 static void note(const struct device *device, const struct connection *connection, const char *what)
 {
@@ -475,19 +507,24 @@ static void ack_received(struct device *device, struct connection *connection, c
 static void suback_received(struct device *device, const struct mqtt_header *header, const uint8_t *body)
 {
     struct mqtt_suback suback;
-    if (mqtt_suback_decode(device->version, header, body, &suback) != MQTT_OK || suback.reasons.length != 1) {
+    bool asked = false;
+    if (mqtt_suback_decode(device->version, header, body, &suback) != MQTT_OK) {
         world_fail(device->world, "%s: a SUBACK that is malformed", device->id);
         return;
     }
     for (uint32_t i = 0; i < device->subscription_count; i++) {
         struct subscription *subscription = &device->subscriptions[i];
         if (subscription->packet_id == suback.packet_id && !subscription->live) {
-            subscription->live = true;
+            subscription->live = asked = true;
             if (device->subscribed != NULL) {
                 device->subscribed(device, subscription, suback.reasons.data[0]);
             }
         }
     }
+    if (asked != (suback.reasons.length == 1 && suback.packet_id < DEVICE_RAW_IDS)) {
+        world_fail(device->world, "%s: a SUBACK that nobody asked for", device->id);
+    }
+    device->raw_filters += asked ? 0 : suback.reasons.length;
 }
 
 static void disconnect_received(struct device *device, struct connection *connection, const struct mqtt_header *header,
@@ -530,8 +567,10 @@ static void packet_received(struct device *device, struct connection *connection
     case MQTT_SUBACK:
         suback_received(device, header, body);
         break;
-    case MQTT_PINGRESP:
     case MQTT_UNSUBACK:
+        device->unsubacks++;
+        break;
+    case MQTT_PINGRESP:
         break;
     default:
         world_fail(device->world, "%s: a packet of type %u", device->id, header->type);

@@ -18,7 +18,11 @@
 
 struct worker;
 
-enum { DEVICE_CONNECTIONS = 16, DEVICE_FILTERS = 8 };
+enum {
+    DEVICE_CONNECTIONS = 16,
+    DEVICE_FILTERS = 8,
+    DEVICE_RAW_IDS = 60000, /* packet identifiers from here on are the scenario's own, for packets that it encodes */
+};
 
 struct buffer {
     uint8_t *data;
@@ -101,6 +105,8 @@ struct device {
 
     /* For the checks of scenarios. */
     uint32_t connects, losses, refusals, takeovers, publishes_received, pings;
+    uint32_t raw_filters; /* in SUBACKs of SUBSCRIBE packets that the scenario encoded */
+    uint32_t unsubacks, raw_packets;
     uint32_t lost_sessions; /* CONNACK without the session that should be there */
     void (*received_publish)(struct device *device, const struct mqtt_publish *publish);
     void (*subscribed)(struct device *device, struct subscription *subscription, uint8_t reason);
@@ -126,6 +132,9 @@ void device_subscribe(struct device *device, const char *filter, uint8_t qos, ui
 
 /* Queues a message; returns its payload, to be filled before the next step. */
 uint8_t *device_publish(struct device *device, const char *topic, uint8_t qos, bool retain, uint32_t length);
+
+/* A SUBSCRIBE or UNSUBSCRIBE with many filters at once, as "PREFIX/N/SUFFIX" for N from `first`; QoS 1. */
+void device_change_filters(struct device *device, bool subscribe, const char *format, uint32_t first, uint32_t count);
 
 /* Ways to lose the current connection. */
 void device_disconnect(struct device *device, uint8_t reason); /* DISCONNECT and FIN */

@@ -6,6 +6,23 @@
 
 #include "tests/sim/router/scenario.h"
 
+static const struct scenario scenarios[] = {
+    {"traffic", "devices publish, subscribe, lose connections and come back", scenario_traffic},
+    {"takeover", "connections of the same few client identifiers race from all workers under traffic",
+     scenario_takeover},
+    {"churn", "sessions begin, end and are taken over without a pause", scenario_churn},
+    {"shared", "a shared subscription whose members come and go", scenario_shared},
+    {"will", "every way to end a connection, with and without a will delay", scenario_will},
+    {"keepalive", "clients that ping and clients that fall silent", scenario_keepalive},
+    {"retained", "late subscribers get the last acknowledged value of each topic", scenario_retained},
+    {"pressure", "a slow subscriber beside fast ones, with each policy for full queues", scenario_pressure},
+    {"malformed", "every malformed packet closes its own connection only", scenario_malformed},
+    {"filters", "thousands of filters at once, adversarial ones too, and sessions that end with them",
+     scenario_filters},
+};
+
+static const uint32_t scenario_count = sizeof(scenarios) / sizeof(scenarios[0]);
+
 struct options {
     unsigned long first, last;
     uint32_t workers, loss;

@@ -6,21 +6,6 @@
 #include "dataplane/session.h"
 #include "dataplane/worker.h"
 
-const struct scenario scenarios[] = {
-    {"traffic", "devices publish, subscribe, lose connections and come back", scenario_traffic},
-    {"takeover", "connections of the same few client identifiers race from all workers under traffic",
-     scenario_takeover},
-    {"churn", "sessions begin, end and are taken over without a pause", scenario_churn},
-    {"shared", "a shared subscription whose members come and go", scenario_shared},
-    {"will", "every way to end a connection, with and without a will delay", scenario_will},
-    {"keepalive", "clients that ping and clients that fall silent", scenario_keepalive},
-    {"retained", "late subscribers get the last acknowledged value of each topic", scenario_retained},
-    {"pressure", "a slow subscriber beside fast ones, with each policy for full queues", scenario_pressure},
-    {"malformed", "every malformed packet closes its own connection only", scenario_malformed},
-};
-
-const uint32_t scenario_count = sizeof(scenarios) / sizeof(scenarios[0]);
-
 void scenario_poll(struct world *world)
 {
     for (uint32_t i = 0; i < world->device_count; i++) {

@@ -15,9 +15,6 @@ struct scenario {
     void (*run)(struct world *world);
 };
 
-extern const struct scenario scenarios[];
-extern const uint32_t scenario_count;
-
 /* Each device's turn; the world's poll of scenarios that do nothing else. */
 void scenario_poll(struct world *world);
 
@@ -42,5 +39,6 @@ void scenario_keepalive(struct world *world);
 void scenario_retained(struct world *world);
 void scenario_pressure(struct world *world);
 void scenario_malformed(struct world *world);
+void scenario_filters(struct world *world);
 
 #endif

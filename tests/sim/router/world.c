@@ -276,7 +276,10 @@ static void config_defaults(struct shm_config *config, uint32_t workers)
                 .user_timeout_s = 60,
                 .time_wait_s = 10,
                 .delayed_ack_ms = 5,
-                .max_half_open = 64},
+                .max_half_open = 64,
+                .hop_limit = 64,
+                .echo_replies = 1000,
+                .user_timeout_limit_s = 3600},
         .mqtt = {.max_queued_bytes = 64 << 20,
                  .max_retained_bytes = 16 << 20,
                  .max_packet_size = 1 << 20,
@@ -457,6 +460,27 @@ static bool worker_is_frozen(struct world *world, uint32_t i)
     return false;
 }
 
+static uint64_t cpu_ns(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+static bool worker_step(struct world *world, struct worker *worker)
+{
+    worker->now = world->now;
+    if (world->iteration_times == NULL) {
+        return worker_iterate(worker) > 0;
+    }
+    const uint64_t begin = cpu_ns();
+    const bool busy = worker_iterate(worker) > 0;
+    const uint64_t taken = cpu_ns() - begin;
+    histogram_record(world->iteration_times, taken);
+    world->iteration_us = taken / 1000 > world->iteration_us ? taken / 1000 : world->iteration_us;
+    return busy;
+}
+
 /* The workers in a random order, some of them left out. Returns whether any has more to do at once. */
 static bool workers_iterate(struct world *world)
 {
@@ -472,8 +496,7 @@ static bool workers_iterate(struct world *world)
             busy = true;
             continue;
         }
-        worker->now = world->now;
-        busy |= worker_iterate(worker) > 0;
+        busy |= worker_step(world, worker);
         busy |= worker->waiting != NULL || worker->pending_first != NULL;
         devices_observe(world, worker);
         port_drain(world);
@@ -520,8 +543,10 @@ static void world_step(struct world *world)
         world->poll(world);
     }
     net_output(world->stack, world->now);
+    world->iteration_us = 0;
     const bool busy = workers_iterate(world);
-    const uint64_t soon = world->now + 1 + world_below(world, 40);
+    const uint64_t soon =
+        world->now + 1 + (world->iteration_times != NULL ? world->iteration_us : world_below(world, 40));
     uint64_t next = next_event(world);
     if (busy || next < soon) {
         next = soon;

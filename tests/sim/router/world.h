@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "dataplane/dataplane.h"
+#include "lib/stats/histogram.h"
 #include "lib/net/net.h"
 
 enum { WORLD_PORT = 1883, WORLD_PORTS_CUT = 256 };
@@ -53,6 +54,12 @@ struct world {
     void *scenario;
     bool failed;
     bool verbose;
+    /*
+     * Where it is set, iterations take the time that this CPU needs for them, workers running side by side: each is
+     * recorded, in nanoseconds, and virtual time goes on by the longest. Such a run does not repeat exactly.
+     */
+    struct histogram *iteration_times;
+    uint64_t iteration_us; /* the longest of this step */
 };
 
 /* EAL, pools and the ring device, once per process. Exits when it cannot start. */
