@@ -133,6 +133,11 @@ def raise_descriptor_limit():
             continue
 
 
+def descriptors():
+    """How many files and sockets a process may have open."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
 def set_group_nice(nice, process="self"):
     """Where the kernel groups processes by session (autogroup), niceness counts between the groups."""
     try:
@@ -173,12 +178,16 @@ class Machine:
         shutil.rmtree(STATE, ignore_errors=True)
         os.close(self.lock)
 
+    def release(self):
+        """Gives the huge pages back; the next ones may be others."""
+        hugepages("release")
+        self.reserved = 0
+
     def reserve(self, mebibytes):
         """Makes so much of huge pages available, if it is not already."""
         if mebibytes <= self.reserved:
             return
-        hugepages("release")
-        self.reserved = 0
+        self.release()
         if not hugepages("reserve", mebibytes // 2 + 1):
             raise Trouble(f"no {mebibytes} MiB of huge pages are to be had on this machine")
         self.reserved = mebibytes

@@ -20,7 +20,7 @@ from .machine import Trouble
 
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "scenarios"
 DEFAULT = ["p2p-50", "fanin-100", "fanout-100", "fanout-1000", "qos1-50", "qos2-50", "big-4k", "rtt", "connect-rate",
-           "devices-10k"]
+           "devices-10k", "devices-100k", "idle-1m"]
 LESS_IS_BETTER = ("p50_us", "p99_us", "bytes_per_connection")
 BUFFER = 2400  # bytes of a packet buffer with all that belongs to it
 
