@@ -342,7 +342,6 @@ bool client_can_answer(struct worker *worker, struct client *client, uint32_t le
 
 /* ---- Sending ---------------------------------------------------------------------------------------------------- */
 
-/* REQ MQTT-3.1.1 [MQTT-4.8.0-2]: what can not be answered whole ends the connection [test: none yet] */
 void client_send(struct worker *worker, struct client *client, const uint8_t *packet, size_t length)
 {
     /* REQ MQTT-5 [MQTT-3.1.2-24]: no packet above Maximum Packet Size [test: conformance/maximum_packet_size] */

@@ -449,6 +449,7 @@ static bool will_topic_is_taken(struct worker *worker, struct mqtt_span topic)
 }
 
 /* 0, or why nobody new is let in: those who are connected need what is left. */
+/* REQ MQTT-3.1.1 [MQTT-4.8.0-2]: a transient error closes its connection [test: overload/new_clients_are_refused] */
 static uint8_t overload(struct worker *worker)
 {
     const struct shm_config *config = worker->config;
