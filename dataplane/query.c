@@ -221,6 +221,7 @@ static void answer_census(struct worker *worker, struct query_slot *slot)
     census_add(slot, "mbufs_transmit", net.transmit_mbufs, 0);
     census_add(slot, "clients", worker->clients, 0);
     census_add(slot, "sessions", session_count(worker->sessions), 0);
+    census_add(slot, "logins", worker->logins == NULL ? 0 : worker->logins->count - worker->logins->free_count, 0);
     census_add(slot, "client_ids", directory_count(worker->directory), 0);
     census_add(slot, "subscriptions", topics.subscriptions, 0);
     census_add(slot, "retained", retained.count, retained.bytes);

@@ -4,13 +4,14 @@ import base64
 import hashlib
 import hmac
 import os
+import random
 import subprocess
 import threading
 import time
 
 import wire
 from harness import equal, eventually, expect, lab, test
-from wire import Wire, packet, take_properties, text
+from wire import Closed, Wire, packet, take_properties, text
 
 pollux = ("pollux",)
 versions = [4, 5]
@@ -364,6 +365,99 @@ def renewal_fails(router):
         connection.send(auth(0x18, who.final(challenged(connection))))
         equal([(first, body[0]) for first, body in connection.wait_closed()], [(0xE0, 0x87)], "DISCONNECT")
         equal(watcher.published(5).payload, b"gone", "will")
+
+
+# ---- many ---------------------------------------------------------------------------------------------------------------
+
+def logins_under_way(router):
+    return sum(record["count"] for record in router.show("census") if record["object"] == "logins")
+
+
+@test(targets=pollux)
+def as_many_as_may(router):
+    """authentication.max-logins at a time; who comes then is told that the router is busy, and who leaves makes room."""
+    add_user()
+    connections = []
+    for number in range(200):
+        connection = Wire(router)
+        connection.send(connect(router.client_id(str(number)), Scram().first()))
+        connections.append(connection)
+    answers = [connection.packet() for connection in connections]
+    equal(sum(first == 0xF0 for first, _ in answers), 64, "logins that were begun")
+    equal({body[1] for first, body in answers if first == 0x20}, {0x89}, "reason codes of the others")
+    equal(logins_under_way(router), 64, "logins in polluxctl show census")
+    for connection in connections:
+        connection.socket.close()
+    eventually(lambda: logins_under_way(router) == 0, 5, "their logins are over")
+    equal(log_in(Wire(router), router.client_id("a"))[1], 0, "reason code")
+
+
+def whatever(router, dice, number):
+    """One client that logs in somehow, or begins to. Returns a complaint, or None."""
+    name = router.client_id(str(number % 12))
+    connection = Wire(router)
+    how = dice.randrange(7)
+    version = dice.choice(versions)
+    try:
+        if how < 2:
+            right = how == 0
+            code = connection.handshake(name, version, **account("bee", "honey" if right else "wax"))[1]
+            allowed = (0, 0x88, 0x89, 3) if right else (0x86, 4, 0x88, 0x89, 3)
+            return None if code in allowed else f"password: {code}"
+        if how == 2:
+            connection.send(wire.connect(name, version, **account("bee", "honey")))
+            return None
+        who = Scram("bee", "wax" if how == 3 else "honey")
+        connection.send(connect(name, who.first()))
+        if how == 4:
+            return None
+        first, body = connection.packet()
+        if first == 0x20:
+            return None if body[1] in (0x88, 0x89) else f"CONNACK {body[1]} to a SCRAM that has just begun"
+        if how == 5:
+            return None
+        connection.send(auth(0x18, who.final(dict(take_properties(body[1:])[0])[0x16])))
+        code = connection.packet()[1][1]
+        if code not in ((0x87, 0x88) if how == 3 else (0, 0x88)):
+            return f"SCRAM: {code}"
+        if code == 0 and dice.random() < 0.5:
+            connection.send(auth(0x19, Scram().first()))
+        return None
+    except (Closed, BrokenPipeError, ConnectionResetError):
+        return None  # another client with the same identifier has come
+    finally:
+        connection.socket.close()
+
+
+@test(targets=pollux, timeout=90)
+def anything_at_any_time(router):
+    """Clients of all kinds that come, wait, leave and take one another's place, while pollux-control is killed and started:
+    nobody gets in who should not, and nothing of a login stays."""
+    add_user()
+    complaints = []
+    end = time.monotonic() + 6
+
+    def run(seed):
+        dice = random.Random(seed)
+        while time.monotonic() < end:
+            complaint = whatever(router, dice, dice.randrange(1000))
+            if complaint:
+                complaints.append(complaint)
+
+    threads = [threading.Thread(target=run, args=(seed,)) for seed in range(16)]
+    for thread in threads:
+        thread.start()
+    for _ in range(2):
+        time.sleep(1.5)
+        control("kill")
+        time.sleep(0.3)
+        control("start")
+    for thread in threads:
+        thread.join()
+    equal(complaints, [], "complaints")
+    wait_for_control()
+    eventually(lambda: logins_under_way(router) == 0, 10, "no login is left")
+    equal(log_in(Wire(router), router.client_id("a"))[1], 0, "reason code")
 
 
 # ---- without control ---------------------------------------------------------------------------------------------------
