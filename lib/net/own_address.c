@@ -41,11 +41,23 @@ static void link_local_add(struct net_interface_config *interface)
         interface->addresses[interface->address_count++] = link_local_address(interface->mac);
 }
 
+/* The broadcast addresses of the networks that are ours: each source address is compared with them. */
+static void broadcasts_add(struct net_stack *stack, const struct net_interface_config *interface)
+{
+    for (unsigned a = 0; a < interface->address_count; a++) {
+        const struct net_prefix *prefix = &interface->addresses[a];
+        if (net_address_is_ip4(&prefix->address) && prefix->length < 31)
+            stack->broadcasts[stack->broadcast_count++] =
+                prefix->address.words[3] | rte_cpu_to_be_32(UINT32_MAX >> prefix->length);
+    }
+}
+
 void own_addresses_begin(struct net_stack *stack)
 {
     for (unsigned i = 0; i < stack->config.interface_count; i++) {
         struct net_interface *interface = &stack->interfaces[i];
         link_local_add(&interface->config);
+        broadcasts_add(stack, &interface->config);
         interface->probes_left = stack->config.address_probes;
         interface->probe_at = stack->tick;
         if (interface->probes_left)
@@ -171,13 +183,9 @@ static bool is_host_address4(const struct net_stack *stack, const struct net_add
 
     if (first == 0 || first == 127 || first >= 224)
         return false;
-    for (unsigned i = 0; i < stack->route_count; i++) { /* the broadcast address of a network that is ours */
-        const struct net_route *route = &stack->routes[i];
-        const uint32_t host = route->prefix.length < 31 ? UINT32_MAX >> route->prefix.length : 0;
-        if (host && net_address_is_any(&route->gateway) && net_prefix_contains(&route->prefix, address) &&
-            (rte_be_to_cpu_32(address->words[3]) & host) == host)
+    for (unsigned i = 0; i < stack->broadcast_count; i++)
+        if (stack->broadcasts[i] == address->words[3])
             return false;
-    }
     return true;
 }
 

@@ -13,7 +13,18 @@ static void route_add(struct net_stack *stack, struct net_prefix prefix, struct 
 {
     struct net_route *route = &stack->routes[stack->route_count++];
 
-    *route = (struct net_route){prefix, gateway, (uint8_t)interface, (uint8_t)prefix_bits(&prefix)};
+    *route = (struct net_route){.gateway = gateway,
+                                .interface = (uint8_t)interface,
+                                .bits = (uint8_t)prefix_bits(&prefix),
+                                .ip4 = net_address_is_ip4(&prefix.address)};
+    uint8_t mask[16];
+    for (unsigned i = 0; i < 16; i++) {
+        const unsigned here = route->bits > 8 * i ? route->bits - 8 * i : 0;
+        mask[i] = here >= 8 ? 0xff : (uint8_t)(0xff00 >> here);
+        prefix.address.bytes[i] &= mask[i];
+    }
+    memcpy(route->mask, mask, 16);
+    memcpy(route->value, prefix.address.bytes, 16);
 }
 
 bool route_table_build(struct net_stack *stack)
@@ -42,14 +53,18 @@ bool route_table_build(struct net_stack *stack)
 /* REQ RFC1122 3.3.1: the longest prefix [test: net_script/longest_prefix] */
 const struct net_route *route_find(const struct net_stack *stack, const struct net_address *destination, unsigned link)
 {
+    const bool ip4 = net_address_is_ip4(destination);
+    uint64_t words[2];
+    memcpy(words, destination, 16);
     const bool link_local = destination->bytes[0] == 0xfe && (destination->bytes[1] & 0xc0) == 0x80;
     const struct net_route *best = NULL;
 
     for (unsigned i = 0; i < stack->route_count; i++) {
         const struct net_route *route = &stack->routes[i];
-        if (link_local && route->interface != link)
+        if (((words[0] & route->mask[0]) ^ route->value[0]) | ((words[1] & route->mask[1]) ^ route->value[1]) ||
+            route->ip4 != ip4 || (link_local && route->interface != link))
             continue;
-        if ((!best || route->bits > best->bits) && net_prefix_contains(&route->prefix, destination))
+        if (!best || route->bits > best->bits)
             best = route;
     }
     return best;

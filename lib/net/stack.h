@@ -35,10 +35,11 @@ struct net_interface {
 };
 
 struct net_route {
-    struct net_prefix prefix;
+    uint64_t value[2], mask[2]; /* the prefix, as words that compare at once */
     struct net_address gateway;
     uint8_t interface;
     uint8_t bits; /* of the 128-bit form: the longest match wins */
+    bool ip4;
 };
 
 enum neighbour_state { NEIGHBOUR_FREE, NEIGHBOUR_INCOMPLETE, NEIGHBOUR_REACHABLE, NEIGHBOUR_STALE, NEIGHBOUR_PROBE };
@@ -163,8 +164,10 @@ struct net_stack {
 
     struct net_census census;
 
+    unsigned broadcast_count;
+    uint32_t broadcasts[NET_INTERFACES * NET_INTERFACE_ADDRESSES]; /* of own_address.c, network byte order */
     unsigned route_count;
-    struct net_route routes[NET_ROUTES + NET_INTERFACES * (NET_INTERFACE_ADDRESSES + 2)];
+    struct net_route routes[NET_ROUTES + NET_INTERFACES * (NET_INTERFACE_ADDRESSES + 3)];
     struct timer housekeeping;
     uint32_t neighbour_mask;
     uint32_t neighbours_incomplete;

@@ -45,14 +45,27 @@ static uint32_t cookie_hash(const struct net_stack *stack, const struct net_flow
                             uint32_t period, uint32_t timestamp_bits)
 {
     struct {
-        struct net_flow flow;
         uint32_t remote_initial;
         uint32_t period;
         uint32_t timestamp_bits;
-    } input = {*flow, remote_initial, period, timestamp_bits};
+        uint32_t ports;
+        uint32_t ip4[2];
+        uint32_t ip6[6]; /* what is left of IPv6 addresses: fewer rounds for IPv4, whose floods are the common ones */
+    } input = {remote_initial,
+               period,
+               timestamp_bits,
+               (uint32_t)flow->remote_port << 16 | flow->local_port,
+               {flow->remote.words[3], flow->local.words[3]},
+               {0}};
     const uint64_t key[2] = {stack->config.seed[0] ^ UINT64_C(0x53594e63), stack->config.seed[1]};
+    size_t length = offsetof(__typeof__(input), ip6);
 
-    return (uint32_t)hash_sip(key, &input, sizeof input) & ~7u;
+    if (!net_address_is_ip4(&flow->remote)) {
+        memcpy(input.ip6, &flow->remote, 12);
+        memcpy(input.ip6 + 3, &flow->local, 12);
+        length = sizeof input;
+    }
+    return (uint32_t)hash_sip(key, &input, length) & ~7u;
 }
 
 static uint32_t cookie_period(const struct net_stack *stack)

@@ -34,6 +34,11 @@ static uint16_t transmit(void *arg, unsigned interface, struct rte_mbuf **mbufs,
 
     for (uint16_t i = 0; i < count; i++) {
         struct rte_mbuf *mbuf = mbufs[i];
+        const uint8_t *frame = rte_pktmbuf_mtod(mbuf, const uint8_t *);
+        if (to->gateway && frame[12] == 8 && frame[13] == 0 && frame[31] == 19) {
+            rte_pktmbuf_free(mbuf);
+            continue;
+        }
         if (rte_mbuf_refcnt_read(mbuf) > 1) {
             struct rte_mbuf *copy = rte_pktmbuf_alloc(pair_pool);
             if (!copy)

@@ -16,6 +16,7 @@ struct pair_host {
     unsigned head, tail;
     uint64_t requests;
     unsigned connected;
+    bool gateway; /* what comes for 198.19.0.0/16 goes out into the world, and ends there */
 };
 
 extern struct pair_host pair_hosts[PAIR_HOSTS];
