@@ -87,6 +87,15 @@ static enum packet_result packet_handle(struct worker *worker, struct client *cl
 
 /* ---- Putting packets together ---------------------------------------------------------------------------------- */
 
+/* How many packets can be handled as one: a run of messages. */
+static uint32_t packets_together(const struct worker *worker, const struct client *client,
+                                 const struct mqtt_header *header, const uint8_t *packet, uint32_t left)
+{
+    return header->type == MQTT_PUBLISH && client->state == CLIENT_CONNECTED && client->limits == NULL
+               ? run_count(client->version, header, packet, left, worker->run_max)
+               : 1;
+}
+
 /* Handles the packets that lie whole in `bytes`; `*used` tells how far it came. What is behind a CONNECT or AUTH
  * that control looks at stays. */
 static enum packet_result packets_handle(struct worker *worker, struct client *client, const uint8_t *bytes, uint32_t n,
@@ -106,14 +115,17 @@ static enum packet_result packets_handle(struct worker *worker, struct client *c
         if (header.remaining_length > n - *used - header.length) {
             break;
         }
-        if (ahead->routes != NULL) {
+        const uint32_t count = packets_together(worker, client, &header, packet, n - *used);
+        for (uint32_t i = 0; ahead->routes != NULL && i < count; i++) {
             look_ahead_step(ahead);
         }
-        const enum packet_result result = packet_handle(worker, client, &header, packet + header.length);
+        const enum packet_result result =
+            count > 1 ? publish_handle_run(worker, client, &header, packet + header.length, count)
+                      : packet_handle(worker, client, &header, packet + header.length);
         if (result != PACKET_DONE) {
             return result;
         }
-        *used += header.length + header.remaining_length;
+        *used += count * (header.length + header.remaining_length);
     }
     return PACKET_DONE;
 }

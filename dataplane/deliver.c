@@ -6,6 +6,7 @@
 #include "dataplane/aliases.h"
 #include "dataplane/client.h"
 #include "dataplane/rate_limits.h"
+#include "dataplane/run.h"
 #include "dataplane/worker.h"
 #include "lib/mqtt/packets.h"
 #include "lib/mqtt/publish.h"
@@ -470,9 +471,65 @@ static void deliver_acknowledged(struct worker *worker, struct session *session,
     }
 }
 
+/* May the client get the packets of a run as they lie there? */
+static bool run_can_be_copied(const struct worker *worker, const struct session *session,
+                              const struct publication *publication, const struct delivery *delivery)
+{
+    const struct client *client = session->client;
+    const uint32_t length = publication->packet.length;
+    return client != NULL && !session_is_behind(session) && client->stream == NULL && client->limits == NULL &&
+           client->aliases_out == NULL && delivery->identifiers == 0 && publication->packet.data != NULL &&
+           publication->packet_is_v5 == (client->version == MQTT_V5) && length <= client->maximum_packet_size &&
+           length <= tcp_reserve_max(client->tcp) &&
+           tcp_unacknowledged_bytes(client->tcp) + publication->run->count * length <= worker->send_limit;
+}
+
+/* Copies as many packets of a run as there is room for; returns how many. */
+static uint32_t run_copy(struct worker *worker, struct session *session, const struct publication *publication)
+{
+    struct tcp_connection *tcp = session->client->tcp;
+    const uint32_t length = publication->packet.length;
+    const uint32_t count = publication->run->count;
+    uint32_t copied = 0;
+    while (copied < count) {
+        uint8_t *dst = tcp_reserve(tcp, length);
+        if (dst == NULL) {
+            break;
+        }
+        const uint32_t fit = tcp_reserved_room(tcp) / length;
+        const uint32_t now = fit < count - copied ? fit : count - copied;
+        memcpy(dst, publication->packet.data + copied * length, now * length);
+        tcp_commit(tcp, now * length);
+        copied += now;
+    }
+    worker->counters.messages_out += copied;
+    worker->counters.bytes_out += copied * length;
+    session->messages_out += copied;
+    session->bytes_out += copied * length;
+    return copied;
+}
+
+static void deliver_run(struct worker *worker, struct session *session, struct publication *publication,
+                        const struct delivery *delivery)
+{
+    const uint32_t count = publication->run->count;
+    uint32_t done =
+        run_can_be_copied(worker, session, publication, delivery) ? run_copy(worker, session, publication) : 0;
+    if (done < count) {
+        struct publication *each = run_unpack(publication);
+        for (; done < count; done++) {
+            session_deliver(worker, session, &each[done], delivery);
+        }
+    }
+}
+
 void session_deliver(struct worker *worker, struct session *session, struct publication *publication,
                      const struct delivery *delivery)
 {
+    if (publication->run != NULL) {
+        deliver_run(worker, session, publication, delivery);
+        return;
+    }
     if (delivery->qos > 0) {
         deliver_acknowledged(worker, session, publication, delivery);
         return;

@@ -18,6 +18,9 @@ enum packet_result auth_handle(struct worker *worker, struct client *client, con
                                const uint8_t *body);
 enum packet_result publish_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
                                   const uint8_t *body);
+/* A run of `count` PUBLISH packets, of which this is the first (run.h). */
+enum packet_result publish_handle_run(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                                      const uint8_t *body, uint32_t count);
 enum packet_result puback_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
                                  const uint8_t *body);
 enum packet_result pubrec_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,

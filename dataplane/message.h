@@ -41,10 +41,11 @@ struct publication {
     uint64_t publisher;
     uint8_t qos;
     bool retain;
-    uint16_t packet_id_offset; /* in `packet`, 0 for QoS 0 */
-    bool packet_is_v5;         /* `packet` is in MQTT 5 form */
-    struct mqtt_span packet;   /* a whole PUBLISH that can be copied as it is, .data NULL: none */
-    struct message *kept;      /* made by publication_keep, one reference held by the publication */
+    uint16_t packet_id_offset;   /* in `packet`, 0 for QoS 0 */
+    bool packet_is_v5;           /* `packet` is in MQTT 5 form */
+    struct mqtt_span packet;     /* a whole PUBLISH that can be copied as it is, .data NULL: none */
+    struct message *kept;        /* made by publication_keep, one reference held by the publication */
+    struct publication_run *run; /* NULL, or the messages that it stands for, of which it is the first (run.h) */
 };
 
 /* Drops the reference that publication_keep left in `publication`. */

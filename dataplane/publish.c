@@ -126,7 +126,7 @@ static enum route_result publication_check(struct worker *worker, const struct p
                                            const struct topic_route **route)
 {
     if (route_is_reserved(publication->topic)) {
-        worker->counters.dropped_reserved++;
+        worker->counters.dropped_reserved += publication_count(publication);
         return ROUTE_RESERVED;
     }
     return route_lookup(worker, publication, route);
@@ -192,16 +192,16 @@ static enum packet_result publish_refuse(struct worker *worker, struct client *c
     return PACKET_DONE;
 }
 
-/* What becomes of the packet. Only a message that is not handled again later is counted. */
+/* What becomes of the packet, or of a run of `count`. Only a message that is not handled again later is counted. */
 static enum packet_result publish_finish(struct worker *worker, struct client *client,
-                                         const struct mqtt_publish *publish, enum route_result routed)
+                                         const struct mqtt_publish *publish, uint32_t count, enum route_result routed)
 {
     if (routed == ROUTE_STALLED) {
         worker->counters.stalls_memory++;
         return client_wait(worker, client);
     }
-    worker->counters.messages_in++;
-    client->session->messages_in++;
+    worker->counters.messages_in += count;
+    client->session->messages_in += count;
     if (routed == ROUTE_RESERVED) {
         return publish_refuse(worker, client, publish, MQTT_REASON_NOT_AUTHORIZED);
     }
@@ -215,8 +215,9 @@ static enum packet_result publish_finish(struct worker *worker, struct client *c
     return client_violation(worker, client, &worker->counters.violated_topic_limit, MQTT_REASON_TOPIC_NAME_INVALID);
 }
 
+/* The message, or with `count` above 1 the run that begins with it. */
 static enum packet_result publish_route(struct worker *worker, struct client *client, const struct mqtt_header *header,
-                                        const uint8_t *body, const struct mqtt_publish *publish)
+                                        const uint8_t *body, const struct mqtt_publish *publish, uint32_t count)
 {
     struct publication publication = {
         .topic = publish->topic,
@@ -230,14 +231,16 @@ static enum packet_result publish_route(struct worker *worker, struct client *cl
         return client_wait(worker, client);
     }
     packet_offer(client, header, body, publish, &publication);
+    run_begin(&worker->run, &publication, count);
     const struct topic_route *route;
     const enum route_result routed = publication_check(worker, &publication, &route);
     if (routed == ROUTE_MATCHED || routed == ROUTE_UNMATCHED) {
         publication_accept(worker, client, publish, &publication, routed, route);
     }
+    run_end(&publication, worker->memory);
     publication_release(&publication, worker->memory);
     mem_free(worker->memory, (void *)(uintptr_t)publication.properties.data);
-    return publish_finish(worker, client, publish, routed);
+    return publish_finish(worker, client, publish, count, routed);
 }
 
 /* QoS 2, method B of section 4.3.3: routed when it is first seen; its identifier is kept until PUBREL. */
@@ -254,7 +257,7 @@ static enum packet_result publish_once(struct worker *worker, struct client *cli
         worker->counters.stalls_memory++;
         return client_wait(worker, client);
     }
-    const enum packet_result result = publish_route(worker, client, header, body, publish);
+    const enum packet_result result = publish_route(worker, client, header, body, publish, 1);
     if (result == PACKET_WAIT) {
         packet_ids_remove(&session->received, publish->packet_id);
     } else if (result == PACKET_DONE && packet_ids_contain(&session->received, publish->packet_id)) {
@@ -265,7 +268,7 @@ static enum packet_result publish_once(struct worker *worker, struct client *cli
 
 /* REQ MQTT-5 [MQTT-4.3.2-5]: after PUBACK the same identifier is a new message [test: messages/publish_and_receive] */
 static enum packet_result publish_take(struct worker *worker, struct client *client, const struct mqtt_header *header,
-                                       const uint8_t *body)
+                                       const uint8_t *body, uint32_t count)
 {
     struct mqtt_publish publish;
     uint8_t reason;
@@ -280,7 +283,7 @@ static enum packet_result publish_take(struct worker *worker, struct client *cli
     if (publish.qos > 0 && !client_can_answer(worker, client, ACK_ROOM)) {
         return PACKET_WAIT;
     }
-    if (!route_has_room(worker)) {
+    if (!route_has_room(worker, count)) {
         worker->counters.stalls_mailbox++;
         return client_wait(worker, client);
     }
@@ -301,7 +304,7 @@ static enum packet_result publish_take(struct worker *worker, struct client *cli
                                 : publish_refuse(worker, client, &publish, MQTT_REASON_PAYLOAD_FORMAT_INVALID);
     }
     return publish.qos == 2 ? publish_once(worker, client, header, body, &publish)
-                            : publish_route(worker, client, header, body, &publish);
+                            : publish_route(worker, client, header, body, &publish, count);
 }
 
 /* A client over one of its limits is not read for the moment. */
@@ -315,7 +318,7 @@ static enum packet_result publish_take_limited(struct worker *worker, struct cli
         return client_wait(worker, client);
     }
     limits->held_in = false;
-    const enum packet_result result = publish_take(worker, client, header, body);
+    const enum packet_result result = publish_take(worker, client, header, body, 1);
     if (result == PACKET_DONE) {
         limits_take_in(limits, &worker->config->mqtt, header->length + header->remaining_length);
     }
@@ -325,8 +328,18 @@ static enum packet_result publish_take_limited(struct worker *worker, struct cli
 enum packet_result publish_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
                                   const uint8_t *body)
 {
-    return client->limits == NULL ? publish_take(worker, client, header, body)
+    return client->limits == NULL ? publish_take(worker, client, header, body, 1)
                                   : publish_take_limited(worker, client, header, body);
+}
+
+enum packet_result publish_handle_run(struct worker *worker, struct client *client, const struct mqtt_header *header,
+                                      const uint8_t *body, uint32_t count)
+{
+    const enum packet_result result = publish_take(worker, client, header, body, count);
+    if (result == PACKET_DONE) {
+        worker->counters.packets_in += count;
+    }
+    return result;
 }
 
 /* ---- Acknowledgements of what the router sent ------------------------------------------------------------------- */

@@ -7,10 +7,15 @@
 
 enum { MAILS_PER_MESSAGE = 4 }; /* a publish, a retained message, and shared groups; more wait in memory */
 
-bool route_has_room(const struct worker *worker)
+uint32_t route_run_max(uint32_t slots)
+{
+    return RTE_MIN((uint32_t)RUN_MAX, RTE_MAX(1u, slots / (2 * MAILS_PER_MESSAGE)));
+}
+
+bool route_has_room(const struct worker *worker, uint32_t count)
 {
     for (uint32_t other = 0; other < worker->count; other++) {
-        if (other != worker->index && !mailbox_has_room(worker->to[other], MAILS_PER_MESSAGE)) {
+        if (other != worker->index && !mailbox_has_room(worker->to[other], count * MAILS_PER_MESSAGE)) {
             return false;
         }
     }
@@ -442,18 +447,37 @@ enum route_result route_lookup(struct worker *worker, const struct publication *
     return route_is_empty(*route) ? ROUTE_UNMATCHED : ROUTE_MATCHED;
 }
 
-void route_deliver(struct worker *worker, struct publication *publication, const struct topic_route *route)
+/* Are this worker's own sessions all that it goes to? */
+static bool route_is_local(const struct worker *worker, const struct topic_route *route)
 {
-    stages_mark(&worker->stages, worker->stages.outer);
-    route_local(worker, publication, route);
+    return route->group_count == 0 && route->share_count == 0 &&
+           (route->workers & ~(UINT64_C(1) << worker->index)) == 0;
+}
+
+/* To one member of each shared subscription, and to other workers. */
+static void route_further(struct worker *worker, struct publication *publication, const struct topic_route *route)
+{
     if (worker->count == 1) {
         groups_deliver(worker, publication, route);
     } else {
         route_shares(worker, publication, route);
         route_remote(worker, publication, route->workers);
     }
+}
+
+void route_deliver(struct worker *worker, struct publication *publication, const struct topic_route *route)
+{
+    stages_mark(&worker->stages, worker->stages.outer);
+    route_local(worker, publication, route);
+    if (!route_is_local(worker, route)) {
+        const uint32_t count = publication_count(publication);
+        struct publication *each = publication->run == NULL ? publication : run_unpack(publication);
+        for (uint32_t i = 0; i < count; i++) {
+            route_further(worker, &each[i], route);
+        }
+    }
     if (route_is_empty(route)) {
-        worker->counters.messages_unmatched++;
+        worker->counters.messages_unmatched += publication_count(publication);
     }
     stages_mark(&worker->stages, STAGE_append);
 }

@@ -25,8 +25,11 @@ struct route_match {
     uint32_t identifier_first; /* in worker->route_identifiers */
 };
 
-/* Is there room in every mailbox for all that one message may send? Else the publisher has to wait. */
-bool route_has_room(const struct worker *worker);
+/* How many messages may be routed together, when each mailbox has `slots`: half of them take it. */
+uint32_t route_run_max(uint32_t slots);
+
+/* Is there room in every mailbox for all that `count` messages may send? Else the publisher has to wait. */
+bool route_has_room(const struct worker *worker, uint32_t count);
 
 enum route_result {
     ROUTE_MATCHED,

@@ -230,6 +230,7 @@ int worker_create(struct worker *worker, struct dataplane *dataplane, uint32_t i
     worker->dataplane = dataplane;
     worker->config = &dataplane->config;
     worker->now = now;
+    worker->run_max = route_run_max(dataplane->mailbox_slots);
     timer_wheel_init(&worker->wheel, now);
     timer_wheel_bind(&worker->wheel, TIMER_KIND_CLIENT, client_timer, worker);
     timer_wheel_bind(&worker->wheel, TIMER_KIND_SESSION, session_timer, worker);

@@ -24,6 +24,7 @@
 #include "dataplane/query.h"
 #include "dataplane/retained.h"
 #include "dataplane/route.h"
+#include "dataplane/run.h"
 #include "dataplane/session.h"
 #include "dataplane/stages.h"
 #include "dataplane/subscribe.h"
@@ -92,6 +93,7 @@ struct worker {
     uint32_t send_limit; /* bytes of PUBLISH packets that may wait in a connection; answers have some more */
     uint8_t share_last[WORKER_SHARES]; /* by group: worker that got the last message of a shared subscription */
     uint64_t route_mark;
+    uint32_t run_max; /* messages of a run: what mailboxes can take */
     struct route_match *route_matches;
     uint32_t route_match_count, route_match_capacity;
     uint32_t *route_identifiers;
@@ -141,7 +143,8 @@ struct worker {
     struct histogram loop_time; /* nanoseconds of iterations that found work */
     uint64_t next_publication;  /* microseconds: of the counters */
 
-    struct topic_name topic; /* for what is looked up beside the match cache */
+    struct publication_run run; /* of the packets at hand */
+    struct topic_name topic;    /* for what is looked up beside the match cache */
     struct timer_wheel wheel;
 };
 

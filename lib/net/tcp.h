@@ -150,6 +150,12 @@ static inline uint8_t *tcp_reserve(struct tcp_connection *connection, uint32_t l
     return tcp_reserve_segment(connection, length);
 }
 
+/* How many bytes tcp_reserve() has room for where it pointed to: as many as asked for, or more. */
+static inline uint32_t tcp_reserved_room(const struct tcp_connection *connection)
+{
+    return connection->tail_room;
+}
+
 /* Append the first `length` bytes of the reserved room. */
 static inline void tcp_commit(struct tcp_connection *connection, uint32_t length)
 {

@@ -179,6 +179,67 @@ def all_in_one_segment(router, version):
     equal(received, list(range(1, 101)), "messages, in order")
 
 
+def run_subscribers(router, topic):
+    """Connections that each want the same messages in another form: name, connection, version."""
+    def subscriber(name, version, options=0, properties=b"", connect_properties=b""):
+        connection = connected(router, name, version, properties=connect_properties)
+        connection.subscribe(topic, options, version, properties=properties)
+        return name, connection, version
+
+    yield subscriber("old", 4)
+    yield subscriber("new", 5)
+    yield subscriber("qos 1", 4, 1)
+    yield subscriber("retain as published", 5, 0x08)
+    yield subscriber("identifier", 5, properties=wire.properties((0x0B, 7)))
+    yield subscriber("small packets", 5, connect_properties=wire.properties((0x27, 70)))
+    yield subscriber("aliases", 5, connect_properties=wire.properties((0x22, 5)))
+    name, connection, version = subscriber("overlapping", 5)
+    connection.subscribe(topic + "/#", 0, 5)
+    yield name, connection, version
+
+
+@test(version=versions)
+def runs_of_messages(router, version):
+    """Messages of one topic, back to back, in sizes that change: all arrive in order, whatever form they are wanted in."""
+    topic = router.topic("a")
+    subscribers = list(run_subscribers(router, topic))
+    shared = [connected(router, f"member {number}") for number in range(2)]
+    for member in shared:
+        member.subscribe("$share/group/" + topic, 0)
+    publisher = connected(router, "publisher", version)
+    sent, data = [], b""
+    for number in range(400):
+        payload = b"%03d" % number + bytes(20 if number % 97 < 90 else number % 97)
+        data += wire.publish(topic, payload, version=version)
+        sent.append(payload)
+    publisher.send(data)
+    for name, connection, of_version in subscribers:
+        wanted = [payload for payload in sent if name != "small packets" or len(payload) < 50]
+        received = [connection.published(of_version) for _ in wanted]
+        equal([message.payload for message in received], wanted, f"messages of '{name}', in order")
+        equal({message.topic for message in received} - {""}, {topic}, f"topics of '{name}'")
+        equal({tuple(message.property(0x0B)) for message in received}, {(7,) if name == "identifier" else ()}, name)
+        connection.expect_nothing()
+    got = [[], []]
+    for turn in range(len(sent)):
+        got[turn % 2].append(shared[turn % 2].published().payload)
+    equal(sorted(got[0] + got[1]), sorted(sent), "each message to one member")
+    expect(all(list(member) == sorted(member) for member in got), "and in order")
+
+
+@test(version=versions)
+def run_with_an_end_that_is_malformed(router, version):
+    """What was right before it counts; what is wrong ends the connection and nothing else."""
+    topic, subscriber = router.topic("a"), connected(router, "subscriber")
+    subscriber.subscribe(topic)
+    publisher = connected(router, "publisher", version)
+    good = wire.publish(topic, b"0123456789", version=version)
+    publisher.send(good * 20 + good.replace(b"0123456789", b"abcdefghij") + b"\x36" + good[1:])
+    equal([subscriber.published().payload for _ in range(21)], [b"0123456789"] * 20 + [b"abcdefghij"], "messages")
+    subscriber.expect_nothing()
+    publisher.wait_closed()
+
+
 @test()
 def ping(router):
     connection = connected(router, "pinger")

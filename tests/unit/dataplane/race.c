@@ -70,7 +70,7 @@ static void publish(struct player *player)
         .qos = 1,
         .retain = below(player, 4) == 0,
     };
-    if (route_has_room(worker)) {
+    if (route_has_room(worker, 1)) {
         route_own(worker, &publication);
         publication_release(&publication, worker->memory);
     }
@@ -160,7 +160,7 @@ static void *worker_thread(void *arg)
         act(player);
         do {
             worker_iterate(player->worker);
-        } while (!route_has_room(player->worker) && sched_yield() == 0);
+        } while (!route_has_room(player->worker, 1) && sched_yield() == 0);
     }
     settle(player);
     topic_reader_offline(player->worker->reader);
