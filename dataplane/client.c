@@ -530,7 +530,7 @@ static void client_free(struct worker *worker, struct client *client)
     alias_table_free(client->aliases_out, worker->memory);
     mem_free(worker->memory, client->subscribing);
     mem_free(worker->memory, client->limits);
-    client->listener->open--;
+    worker->listeners[client->listener].open--;
     worker->clients--;
     mem_free(worker->memory, client);
 }
@@ -555,7 +555,7 @@ struct client *client_create(struct worker *worker, struct tcp_connection *tcp, 
     }
     *client = (struct client){.tcp = tcp,
                               .state = CLIENT_NEW,
-                              .listener = listener,
+                              .listener = (uint8_t)listener->index,
                               .last_received = worker->now,
                               .maximum_packet_size = UINT32_MAX};
     listener->open++;

@@ -57,16 +57,17 @@ struct topic_aliases {
 
 struct client {
     struct tcp_connection *tcp;
-    struct session *session; /* in CLIENT_CONNECTED */
-    uint64_t last_received;  /* microseconds */
-    uint8_t state;           /* enum client_state */
-    uint8_t version;         /* enum mqtt_version */
-    bool answers_blocked;    /* waits for room to answer: tried again when the connection is writable */
-    bool will_unwanted;      /* DISCONNECT with normal disconnection came */
-    uint8_t doom;       /* 0, or the reason code of a disconnection that waits until nobody iterates over sessions */
-    bool claim_granted; /* holds a claim and this worker owns the client id: CONNECT may go on (directory.h) */
-    uint8_t moved_from; /* 0, or 1 + the worker that its packets arrive on */
-    bool wants_reasons; /* asked for problem information: gets reason strings */
+    struct session *session;  /* in CLIENT_CONNECTED */
+    uint64_t last_received;   /* microseconds */
+    uint8_t state;            /* enum client_state */
+    uint8_t version;          /* enum mqtt_version */
+    bool answers_blocked : 1; /* waits for room to answer: tried again when the connection is writable */
+    bool will_unwanted : 1;   /* DISCONNECT with normal disconnection came */
+    uint8_t doom; /* 0, or the reason code of a disconnection that waits until nobody iterates over sessions */
+    bool claim_granted : 1; /* holds a claim and this worker owns the client id: CONNECT may go on (directory.h) */
+    uint8_t moved_from;     /* 0, or 1 + the worker that its packets arrive on */
+    uint8_t listener;       /* whose connection it is: its index */
+    bool wants_reasons : 1; /* asked for problem information: gets reason strings */
     uint16_t keepalive_s;
     uint16_t unreleased;          /* QoS 2 messages that came on this connection and wait for PUBREL */
     uint32_t maximum_packet_size; /* the client's */
@@ -80,7 +81,6 @@ struct client {
     struct topic_aliases *aliases;         /* that the client has set */
     struct limits *limits;                 /* NULL: none */
     struct alias_table *aliases_out;       /* that the router has set; NULL: none are used */
-    struct listener *listener;             /* whose connection it is */
     struct login *login;                   /* how it has logged in, or is about to; NULL: not at all, or by password */
     struct timer timer;                    /* CONNECT timeout, then keepalive */
 };

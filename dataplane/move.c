@@ -17,7 +17,7 @@ bool client_move(struct worker *worker, struct client *client, uint32_t to, cons
         return false;
     }
     *moved = (struct moved_client){
-        .listener = client->listener->index,
+        .listener = client->listener,
         .id = *id,
         .from = worker->index,
         .partial_length = partial_length,

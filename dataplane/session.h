@@ -63,31 +63,33 @@ struct session {
     uint8_t version;       /* enum mqtt_version */
     bool clean_start;
     uint16_t next_packet_id;
-    uint16_t window;              /* QoS 1 and 2 messages that the client takes unacknowledged */
-    uint16_t outstanding;         /* how many it has of them on this connection */
-    struct outgoing *resend_next; /* in `inflight`: to be sent again before anything else; NULL: done */
+    uint16_t window;      /* QoS 1 and 2 messages that the client takes unacknowledged */
+    uint16_t outstanding; /* how many it has of them on this connection */
+    bool retained_turn;   /* another worker may send it retained messages now (retained.h) */
+    bool ended;           /* only its subscriptions are left, on their way out */
+    uint16_t user_name_length;
+    union {
+        struct outgoing *resend_next; /* in `inflight`: to be sent again before anything else; NULL: done */
+        struct session *next_ended;   /* of the worker's sessions that have ended */
+    };
     struct outgoing_list inflight;
     struct outgoing_list queue;
     struct outgoing **slots; /* inflight by packet id: slots[id & slot_mask] */
     uint32_t slot_mask;
+    uint32_t claims;            /* that clients have brought here (directory.h) */
     struct packet_ids received; /* QoS 2 from the client, not released yet */
     struct topic_session subscriptions;
     struct timer timer; /* offline: the will's delay or the end of the session, whichever is first */
     struct will will;
-    bool retained_turn;  /* another worker may send it retained messages now (retained.h) */
     uint64_t will_at;    /* microseconds; 0: no will waits */
     uint64_t expires_at; /* microseconds, UINT64_MAX: never */
     uint32_t expiry_interval_s;
-    bool ended; /* only its subscriptions are left, on their way out */
-    struct session *next_ended;
-    uint32_t claims; /* that clients have brought here (directory.h) */
-    uint64_t since;  /* microseconds: connected or offline since */
+    uint16_t client_id_length;
+    uint64_t since; /* microseconds: connected or offline since */
     uint64_t dropped;
     uint64_t messages_in, messages_out;
     uint64_t bytes_in, bytes_out;
     uint8_t *user_name; /* NULL: none */
-    uint16_t user_name_length;
-    uint16_t client_id_length;
     uint8_t client_id[];
 };
 

@@ -69,10 +69,10 @@ struct mem_class {
 
 /* Small objects fill a page; from 320 B on a slab is 16 KiB, so that no class wastes more than a sixteenth of it. */
 static const struct mem_class mem_classes[MEM_CLASS_COUNT] = {
-    MEM_CLASS(16, 0),   MEM_CLASS(32, 0),   MEM_CLASS(48, 0),   MEM_CLASS(64, 0),   MEM_CLASS(80, 0),
-    MEM_CLASS(96, 0),   MEM_CLASS(128, 0),  MEM_CLASS(160, 0),  MEM_CLASS(192, 0),  MEM_CLASS(256, 0),
-    MEM_CLASS(320, 2),  MEM_CLASS(384, 2),  MEM_CLASS(512, 2),  MEM_CLASS(640, 2),  MEM_CLASS(768, 2),
-    MEM_CLASS(1024, 2), MEM_CLASS(1280, 2), MEM_CLASS(1536, 2), MEM_CLASS(2048, 2),
+    MEM_CLASS(16, 0),  MEM_CLASS(32, 0),   MEM_CLASS(48, 0),   MEM_CLASS(64, 0),   MEM_CLASS(80, 0),
+    MEM_CLASS(96, 0),  MEM_CLASS(128, 0),  MEM_CLASS(144, 0),  MEM_CLASS(160, 0),  MEM_CLASS(192, 0),
+    MEM_CLASS(256, 0), MEM_CLASS(320, 2),  MEM_CLASS(384, 2),  MEM_CLASS(512, 2),  MEM_CLASS(640, 2),
+    MEM_CLASS(768, 2), MEM_CLASS(1024, 2), MEM_CLASS(1280, 2), MEM_CLASS(1536, 2), MEM_CLASS(2048, 2),
 };
 
 struct mem_region {

@@ -8,7 +8,7 @@
  * back to its owner first. Owner:   the caller owns the range and unmaps it after the last use of the region; the
  * region owns what is inside.
  *
- * Sizes are bytes. 16 B .. 2 KiB come from slabs (classes in steps of 1.25 to 1.5, listed in mem.c), larger requests
+ * Sizes are bytes. 16 B .. 2 KiB come from slabs (classes in steps of 1.1 to 1.5, listed in mem.c), larger requests
  * from the buddy allocator, rounded up to a power of two times 4 KiB. Alignment: 16 B; a power-of-two class is aligned
  * to its size; from 4 KiB on, 4 KiB. A slab that becomes empty goes back to the buddy allocator (one spare a class is
  * kept, and given back under pressure), so memory shrinks again after a storm.
@@ -33,7 +33,7 @@
 #define MEM_SLAB_MAX 2048u
 
 /* Number of slab classes. */
-#define MEM_CLASS_COUNT 19u
+#define MEM_CLASS_COUNT 20u
 
 struct mem_region;
 
