@@ -13,7 +13,6 @@
 
 #include <netinet/in.h>
 #include <rte_byteorder.h>
-#include <rte_cycles.h>
 #include <rte_ip.h>
 #include <rte_mbuf.h>
 #include <rte_tcp.h>
@@ -83,31 +82,50 @@ static int compare(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
+/* The time that this thread had a processor: what others do on the machine does not count. */
+static uint64_t cpu_ns(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+/* As a clock for the stacks, which were made by the other one. */
+static uint64_t cpu_now(void)
+{
+    static uint64_t base;
+    const uint64_t us = cpu_ns() / 1000;
+
+    if (base == 0)
+        base = pair_now() - us;
+    return base + us;
+}
+
 /* ---- Connections. */
 
 enum { ITERATIONS_MAX = 1 << 20 };
 
 static void fill(unsigned connections)
 {
-    static uint32_t cycles[ITERATIONS_MAX]; /* of the listening side's iterations */
+    static uint32_t took[ITERATIONS_MAX]; /* the listening side's iterations, ns of processor time */
     unsigned opened = 0, iterations = 0;
-    double per_us = (double)rte_get_tsc_hz() / 1e6;
 
     while (pair_hosts[1].connected < connections) {
         for (unsigned i = 0; i < 16 && opened < connections; i++, opened++)
             pair_connect(opened);
         pair_iterate(&pair_hosts[1], pair_now());
         bool busy = pair_hosts[0].head != pair_hosts[0].tail;
-        uint64_t now = pair_now(), start = rte_rdtsc();
+        uint64_t now = pair_now(), start = cpu_ns();
         pair_iterate(&pair_hosts[0], now);
         if (busy && iterations < ITERATIONS_MAX)
-            cycles[iterations++] = (uint32_t)(rte_rdtsc() - start);
+            took[iterations++] = (uint32_t)(cpu_ns() - start);
     }
-    qsort(cycles, iterations, sizeof *cycles, compare);
+    qsort(took, iterations, sizeof *took, compare);
     printf("iterations of 32 frames while filling: median %.1f us, 99.9 %% within %.1f us, 99.99 %% within %.1f us, "
-           "longest %.1f us (of %u; the machine's interruptions included)\n",
-           cycles[iterations / 2] / per_us, cycles[(uint64_t)iterations * 999 / 1000] / per_us,
-           cycles[(uint64_t)iterations * 9999 / 10000] / per_us, cycles[iterations - 1] / per_us, iterations);
+           "longest %.1f us of processor time (of %u)\n",
+           took[iterations / 2] / 1e3, took[(uint64_t)iterations * 999 / 1000] / 1e3,
+           took[(uint64_t)iterations * 9999 / 10000] / 1e3, took[iterations - 1] / 1e3, iterations);
 }
 
 static int connections_run(unsigned connections, bool prefault)
@@ -133,19 +151,6 @@ static int connections_run(unsigned connections, bool prefault)
 }
 
 /* ---- Flood. */
-
-/* The time that this thread had a processor, us: what others do on the machine costs the flows nothing. */
-static uint64_t cpu_now(void)
-{
-    static uint64_t base; /* the stacks were made by the other clock */
-    struct timespec time;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-    const uint64_t us = (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_nsec / 1000;
-    if (base == 0)
-        base = pair_now() - us;
-    return base + us;
-}
 
 enum { SYNS_PER_US = 1, SYN_BURST = 64, SLICE_US = 20000, ROUNDS = 40 };
 
