@@ -10,6 +10,7 @@
 #include <rte_byteorder.h>
 #include <rte_ip.h>
 
+enum { CONGESTION_EXPERIENCED = 3 };
 enum { FRAGMENTS_MAX = 16, REASSEMBLY_US = 5 * 1000 * 1000 };
 
 struct fragment {
@@ -25,6 +26,7 @@ struct reassembly {
     uint8_t protocol;
     uint8_t count; /* 0: free */
     bool last_seen;
+    bool marked; /* congestion experienced by one of them at least */
     uint16_t total;
     uint32_t started_at;                      /* tick */
     struct fragment fragments[FRAGMENTS_MAX]; /* by start */
@@ -154,6 +156,9 @@ static bool reassembly_finish(struct net_stack *stack, struct reassembly *entry,
     packet->mbuf = head;
     packet->transport_length = entry->total;
     packet->reassembled = true;
+    /* REQ RFC3168 5.3: one mark is enough [test: net_script/fragments_keep_their_mark] */
+    if (entry->marked)
+        packet->congestion = CONGESTION_EXPERIENCED;
     if (net_address_is_ip4(&packet->flow.local))
         ip4_complete(entry, packet);
     else
@@ -188,6 +193,7 @@ bool reassembly_input(struct net_stack *stack, struct net_packet *packet, const 
         rte_pktmbuf_free(mbuf);
         return false;
     }
+    entry->marked = entry->marked || packet->congestion == CONGESTION_EXPERIENCED;
     stack->census.reassembly_mbufs++;
     stack_need_housekeeping(stack);
     return reassembly_complete(entry) && reassembly_finish(stack, entry, packet);

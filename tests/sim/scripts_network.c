@@ -600,6 +600,44 @@ static void reassembly_of_many(struct script *s)
     CHECK(s, script_counter(s, NET_COUNTER_fragments_reassembled) == 1);
 }
 
+/* A data segment of an ECN connection in two fragments, of which the first has met congestion. */
+static void mark_first(struct script *s, const uint8_t *frame, uint32_t length)
+{
+    uint8_t piece[2000];
+
+    for (uint32_t start = 0, cut = 104, total = length - 34; start < total; start = cut, cut = total) {
+        uint8_t *ip = piece + 14;
+        memcpy(piece, frame, 34);
+        memcpy(piece + 34, frame + 34 + start, cut - start);
+        ip[1] = start ? 2 : 3;
+        ip[2] = (uint8_t)((20 + cut - start) >> 8);
+        ip[3] = (uint8_t)(20 + cut - start);
+        ip[5] = 9;
+        ip[6] = start ? 0 : 0x20;
+        ip[7] = (uint8_t)(start >> 3);
+        ip[10] = ip[11] = 0;
+        const uint16_t sum = (uint16_t)~rte_raw_cksum(ip, 20);
+        memcpy(ip + 10, &sum, 2);
+        script_frame(s, piece, 34 + cut - start);
+    }
+}
+
+static void fragments_keep_their_mark(struct script *s)
+{
+    struct script_segment *out;
+
+    script_listen(s);
+    script_send(s, S | E | C, 0, 0, 65535, 0);
+    EXPECT(s, S | A | E, 0, 1, 0);
+    script_send(s, A, 1, 1, 65535, 0);
+    s->divert = mark_first;
+    script_send(s, A | P, 1, 1, 65535, 200);
+    s->divert = NULL;
+    CHECK(s, s->consumed == 200 && script_counter(s, NET_COUNTER_tcp_ecn_marks_received) == 1);
+    out = script_next(s);
+    CHECK(s, out && (out->flags & E));
+}
+
 /* ---- Routes. */
 
 static void longest_prefix(struct script *s)
@@ -879,6 +917,7 @@ const struct script_case network_scripts[] = {
     SCRIPT(hop_limit_and_dscp),
     SCRIPT(link_broadcast_is_dropped),
     SCRIPT(reassembly_of_many),
+    SCRIPT(fragments_keep_their_mark),
     SCRIPT(longest_prefix),
     SCRIPT(version_of_ip6),
     SCRIPT(options_of_ip6),
