@@ -114,6 +114,18 @@ def run(command, cpu=None, timeout=300):
     return status, output, errors[-1] if errors else ""
 
 
+def line_time():
+    """ns that a cache line takes from one CPU to the other, or None.
+
+    A link of shared memory costs that much for all that crosses it; where a hypervisor moves virtual CPUs about, it is
+    not the same all the time.
+    """
+    try:
+        return float(run([program("tests/bench/bench-workers"), "line"], timeout=10)[1])
+    except (Trouble, ValueError):
+        return None
+
+
 def wait_for(condition, seconds, what):
     deadline = time.monotonic() + seconds
     while not condition():

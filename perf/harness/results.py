@@ -4,7 +4,8 @@ import json
 import statistics
 
 COLUMNS = ("delivered_per_s", "requests_per_s", "connections_per_s", "bytes_per_s", "p50_us", "p99_us", "p999_us",
-           "broker_cpu", "generator_busy", "generator_cpu", "bytes_per_connection", "broker_memory", "share_of_memcpy")
+           "broker_cpu", "generator_busy", "generator_cpu", "bytes_per_connection", "broker_memory", "share_of_memcpy",
+           "line_ns")
 DETAILS = ("distribution", "rates")  # of one round: latency by percentile, deliveries by time
 COUNTS = ("lost", "duplicated", "reordered", "failed")
 UNITS = {"delivered_per_s": "/s", "requests_per_s": "/s", "connections_per_s": "/s", "bytes_per_s": "B/s",
@@ -32,6 +33,7 @@ def summarize(scenario, target, link, rounds, loads):
     row["spread"] = (max(found) - min(found)) / middle if found and middle else None
     row["goal"] = scenario.goal if link == "vhost" else None  # where goals were set
     row["load_average"] = max(loads)
+    row["lines_ns"] = values(rounds, "line_ns")
     row["errors"] = [one["error"] for one in rounds if "error" in one]
     row["ratio"] = None
     return row
@@ -112,3 +114,7 @@ def print_table(rows):
           "goal: share of it reached.\nbroker: CPU time, a polling router has 100 % unless something else ran; "
           "generator: share of its CPU with work. "
           f"Load average before the runs: {min(loads):.1f} to {max(loads):.1f}.")
+    lines = [line for row in rows for line in row["lines_ns"]]
+    if lines:
+        print(f"A cache line took {min(lines):.0f} to {max(lines):.0f} ns from one CPU to the other: shared memory as a link "
+              "is as fast as that.")

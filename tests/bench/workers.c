@@ -6,6 +6,7 @@
  * comparison, and with both workers taking turns on one CPU, where no cache line has to move between cores. The
  * receiver looks into its mailbox all the time, or as seldom as a busy worker does. Then a line is sent back and forth
  * between the two CPUs.
+ *      bench-workers line          only how many nanoseconds a line takes from one CPU to the other
  *
  * Anything else that runs on the two CPUs spoils it: `sudo perf/bench --scaling` runs it undisturbed.
  *
@@ -20,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <rte_cycles.h>
 #include <rte_pause.h>
@@ -211,8 +213,15 @@ static void *bounce_thread(void *arg)
     return NULL;
 }
 
-/* Cycles from a store on one CPU until another has seen it. */
-static double line_cycles(void)
+static uint64_t clock_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* Nanoseconds from a store on one CPU until another has seen it. Needs nothing of DPDK. */
+static double line_ns(void)
 {
     pthread_t thread;
     atomic_store(&ball, 0);
@@ -220,13 +229,13 @@ static double line_cycles(void)
     uint64_t start = 0;
     for (uint32_t i = 0; i < BOUNCES; i++) {
         if (i == BOUNCES / 10) {
-            start = rte_rdtsc();
+            start = clock_ns();
         }
         atomic_store_explicit(&ball, 2 * i + 1, memory_order_release);
         while (atomic_load_explicit(&ball, memory_order_acquire) != 2 * i + 2) {
         }
     }
-    const uint64_t took = rte_rdtsc() - start;
+    const uint64_t took = clock_ns() - start;
     pthread_join(thread, NULL);
     return (double)took / (2.0 * (BOUNCES - BOUNCES / 10));
 }
@@ -296,8 +305,12 @@ static void print_model(double local, double added)
 
 int main(int argc, char **argv)
 {
-    const double local = argc > 1 ? atof(argv[1]) : 75;
     pin(cpu_number(0));
+    if (argc > 1 && strcmp(argv[1], "line") == 0) {
+        printf("%.1f\n", line_ns());
+        return 0;
+    }
+    const double local = argc > 1 ? atof(argv[1]) : 75;
     world_environment(1);
     world_init(&world, 1, 2, 0);
     world_begin(&world);
@@ -308,7 +321,7 @@ int main(int argc, char **argv)
     const struct figures eager = median(on_two_cpus, "far");
     loop_cycles = rte_get_tsc_hz() * BUSY_LOOP_US / 1000000;
     const struct figures apart = median(on_two_cpus, "far");
-    const double line = line_cycles(), idle = idle_cycles();
+    const double line = line_ns() * (double)rte_get_tsc_hz() / 1e9, idle = idle_cycles();
     const double added = apart.sender + apart.receiver - near.sender;
     printf("%-48s %8s %9s %8s\n", "cycles for a message (medians)", "sender", "receiver", "batch");
     print_figures("subscriber on the same worker", &near);
