@@ -11,7 +11,7 @@
 #include "control/log.h"
 
 #define NONCE_SIZE 24u /* characters that the router adds to a client's nonce: 144 random bits */
-#define THREADS 2u     /* that check passwords: some 300 a second each */
+#define THREADS 2u     /* that check passwords: some 400 a second each */
 
 /* What a slot of the dataplane is used for. */
 struct conversation {

@@ -5,12 +5,13 @@ import hashlib
 import hmac
 import os
 import random
+import signal
 import subprocess
 import threading
 import time
 
 import wire
-from harness import equal, eventually, expect, lab, test
+from harness import equal, eventually, expect, lab, state, test
 from wire import Closed, Wire, packet, take_properties, text
 
 pollux = ("pollux",)
@@ -203,6 +204,20 @@ def many_at_once(router):
     expect({code for password, code in results if password == "honey"} <= {0, 0x88, 0x89}, "right password: in, or too many")
     expect({code for password, code in results if password == "wax"} <= {0x86, 0x88, 0x89}, "wrong password: out, or too many")
     expect(sum(code == 0 for _, code in results) > 30, "many got in")
+
+
+@test(targets=pollux)
+def mosquitto_clients(router):
+    add_user()
+
+    def publish(*more):
+        return subprocess.run(["mosquitto_pub", "-h", router.host, "-t", router.topic("a"), "-m", "x", *more],
+                              capture_output=True, text=True, timeout=15)
+
+    for version in ("mqttv31", "mqttv311", "mqttv5"):
+        equal(publish("-V", version, "-u", "bee", "-P", "honey").returncode, 0, f"{version}: exit status")
+        expect(publish("-V", version, "-u", "bee", "-P", "wax").returncode != 0, f"{version}: a wrong password is refused")
+        expect(publish("-V", version).returncode != 0, f"{version}: no password is refused")
 
 
 # ---- SCRAM ------------------------------------------------------------------------------------------------------------
@@ -496,6 +511,32 @@ def control_is_gone(router):
     equal(log_in(Wire(router), router.client_id("b"))[1], 0, "reason code of a login at the new control")
     connection.send(wire.pingreq)
     equal(connection.packet(), (0xD0, b""), "a connected client went on")
+
+
+@test(targets=pollux, timeout=60)
+def control_hangs(router):
+    """Logins end after authentication.timeout with 0x88, others go on, and when control wakes up nothing is confused."""
+    add_user()
+    connection = Wire(router)
+    log_in(connection, router.client_id("a"))
+    pid = int((state / "control.pid").read_text().split()[0])
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        start = time.monotonic()
+        waiting = []
+        for version, code in ((4, 3), (5, 0x88)):
+            other = Wire(router)
+            other.send(wire.connect(router.client_id(f"c{version}"), version, **account("bee", "honey")))
+            waiting.append((other, code))
+        for other, code in waiting:
+            refused(other, code)
+        expect(2 < time.monotonic() - start, "after three seconds")
+        connection.send(wire.pingreq)
+        equal(connection.packet(), (0xD0, b""), "a connected client goes on")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    equal(Wire(router).handshake(router.client_id("d"), 5, **account("bee", "honey"))[1], 0, "reason code afterwards")
+    eventually(lambda: logins_under_way(router) == 0, 10, "no login is left")
 
 
 @test(targets=pollux, timeout=60)
