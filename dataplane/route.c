@@ -233,8 +233,9 @@ static uint32_t member_connected(const struct topic_member *members, uint32_t co
     return count;
 }
 
-/* The connected member with the fewest messages waiting; the one behind `start` among equals. */
-static uint32_t member_least_backlog(const struct topic_member *members, uint32_t count, uint32_t start)
+/* The connected member with the fewest messages waiting, `*fewest`; the one behind `start` among equals. */
+static uint32_t member_least_backlog(const struct topic_member *members, uint32_t count, uint32_t start,
+                                     uint32_t *fewest)
 {
     uint32_t best = count, least = UINT32_MAX, at = start < count ? start : 0;
     for (uint32_t tried = 0; tried < count; tried++, at = at + 1 == count ? 0 : at + 1) {
@@ -245,7 +246,18 @@ static uint32_t member_least_backlog(const struct topic_member *members, uint32_
             least = backlog;
         }
     }
+    *fewest = least;
     return best;
+}
+
+/* The same among this worker's members; the other workers learn of it. */
+static uint32_t group_least_backlog(struct worker *worker, const struct topic_group *group)
+{
+    uint32_t fewest;
+    const uint32_t chosen = member_least_backlog(topic_members_array(&group->members), group->members.count,
+                                                 (uint32_t)group->cursor + 1, &fewest);
+    share_backlog_say(&worker->shares, group->id, fewest, worker->now);
+    return chosen;
 }
 
 /* The connected member of this worker whose turn it is by the configured strategy; the number of members: nobody. */
@@ -261,7 +273,7 @@ static uint32_t group_choose(struct worker *worker, const struct publication *pu
     case SHM_SHARED_HASH_TOPIC:
         return member_connected(members, count, hash_choose(share_hash(worker, publication), count));
     case SHM_SHARED_LEAST_BACKLOG:
-        return member_least_backlog(members, count, last + 1);
+        return group_least_backlog(worker, group);
     default:
         return member_connected(members, count, last + 1);
     }
@@ -315,12 +327,30 @@ static uint32_t share_next(uint64_t workers, uint32_t last)
     return (uint32_t)__builtin_ctzll(after != 0 ? after : workers);
 }
 
-/* The worker whose turn it is. With least-backlog the workers take turns: how busy members of another are, none knows.
- */
+/* The worker with the least busy member, as far as is known; the next in turn among equals. */
+static uint32_t share_least_backlog(struct worker *worker, const struct topic_share *share, uint32_t last)
+{
+    uint64_t least = UINT64_MAX;
+    uint32_t best = last;
+    uint32_t other = share_next(share->workers, last);
+    for (int left = __builtin_popcountll(share->workers); left > 0; left--, other = share_next(share->workers, other)) {
+        const uint64_t backlog =
+            share_backlog_of(&worker->dataplane->workers[other]->shares,
+                             &worker->share_guesses[other][share->group % SHARE_PLACES], share->group, worker->now);
+        if (backlog < least) {
+            least = backlog;
+            best = other;
+        }
+    }
+    worker->share_guesses[best][share->group % SHARE_PLACES].sent++;
+    return best;
+}
+
+/* The worker whose turn it is. */
 static uint32_t share_worker(struct worker *worker, const struct publication *publication,
                              const struct topic_share *share)
 {
-    uint8_t *last = &worker->share_last[share->group % WORKER_SHARES];
+    uint8_t *last = &worker->share_last[share->group % SHARE_PLACES];
     uint64_t workers = share->workers;
     switch (worker->config->mqtt.shared_strategy) {
     case SHM_SHARED_STICKY:
@@ -333,6 +363,9 @@ static uint32_t share_worker(struct worker *worker, const struct publication *pu
             workers &= workers - 1;
         }
         break;
+    case SHM_SHARED_LEAST_BACKLOG:
+        *last = (uint8_t)share_least_backlog(worker, share, *last);
+        return *last;
     default:
         *last = (uint8_t)share_next(workers, *last);
         return *last;

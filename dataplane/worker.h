@@ -9,6 +9,7 @@
 #ifndef POLLUX_DATAPLANE_WORKER_H
 #define POLLUX_DATAPLANE_WORKER_H
 
+#include <stdalign.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -26,6 +27,7 @@
 #include "dataplane/route.h"
 #include "dataplane/run.h"
 #include "dataplane/session.h"
+#include "dataplane/share_backlog.h"
 #include "dataplane/stages.h"
 #include "dataplane/subscribe.h"
 #include "dataplane/sys_topics.h"
@@ -46,8 +48,6 @@ enum {
     TIMER_KIND_SYS,
     TIMER_KIND_LOGIN,
 };
-
-enum { WORKER_SHARES = 64 }; /* turns of shared subscriptions that are told apart; others share one */
 
 /* The counters of counters.def. */
 struct dataplane_counters {
@@ -91,7 +91,7 @@ struct worker {
     const struct shm_config *config;
     struct dataplane *dataplane;
     uint32_t send_limit; /* bytes of PUBLISH packets that may wait in a connection; answers have some more */
-    uint8_t share_last[WORKER_SHARES]; /* by group: worker that got the last message of a shared subscription */
+    uint8_t share_last[SHARE_PLACES]; /* by group: worker that got the last message of a shared subscription */
     uint64_t route_mark;
     uint32_t run_max; /* messages of a run: what mailboxes can take */
     struct route_match *route_matches;
@@ -143,8 +143,10 @@ struct worker {
     struct histogram loop_time; /* nanoseconds of iterations that found work */
     uint64_t next_publication;  /* microseconds: of the counters */
 
-    struct publication_run run; /* of the packets at hand */
-    struct topic_name topic;    /* for what is looked up beside the match cache */
+    struct publication_run run;            /* of the packets at hand */
+    alignas(64) struct share_board shares; /* read by other workers, with mqtt.shared-strategy least-backlog */
+    alignas(64) struct share_guess (*share_guesses)[SHARE_PLACES]; /* of each worker; NULL: another strategy */
+    struct topic_name topic;                                       /* for what is looked up beside the match cache */
     struct timer_wheel wheel;
 };
 

@@ -643,7 +643,7 @@ static void readable(void *arg, struct tcp_connection *tcp)
     struct connection *connection = tcp_user(tcp);
     if (connection == NULL) {
         tcp_consume(tcp, tcp_readable_bytes(tcp));
-    } else {
+    } else if (connection->device->read_limit != DEVICE_READS_NOTHING) {
         connection_read(connection, connection->device->read_limit);
     }
 }
@@ -752,7 +752,7 @@ static bool device_is_trying(const struct device *device)
 
 static void slow_read(struct device *device)
 {
-    for (uint32_t i = 0; i < DEVICE_CONNECTIONS; i++) {
+    for (uint32_t i = 0; i < DEVICE_CONNECTIONS && device->read_limit != DEVICE_READS_NOTHING; i++) {
         struct connection *connection = &device->connections[i];
         if (connection->device != NULL && connection->tcp != NULL && connection->state != CONNECTION_GONE) {
             connection_read(connection, device->read_limit);

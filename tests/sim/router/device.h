@@ -18,6 +18,8 @@
 
 struct worker;
 
+#define DEVICE_READS_NOTHING UINT32_MAX
+
 enum {
     DEVICE_CONNECTIONS = 16,
     DEVICE_FILTERS = 8,

@@ -19,6 +19,7 @@ static const struct scenario scenarios[] = {
     {"malformed", "every malformed packet closes its own connection only", scenario_malformed},
     {"filters", "thousands of filters at once, adversarial ones too, and sessions that end with them",
      scenario_filters},
+    {"strategies", "who of a shared subscription gets what, by each strategy", scenario_strategies},
 };
 
 static const uint32_t scenario_count = sizeof(scenarios) / sizeof(scenarios[0]);

@@ -40,5 +40,6 @@ void scenario_retained(struct world *world);
 void scenario_pressure(struct world *world);
 void scenario_malformed(struct world *world);
 void scenario_filters(struct world *world);
+void scenario_strategies(struct world *world);
 
 #endif
