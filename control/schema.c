@@ -391,8 +391,9 @@ static const struct schema_leaf mqtt_leaves[] = {
      .type = SCHEMA_ENUM,
      .names = anonymous_names,
      .initial = "auto",
-     .help = "Whether clients without a user name and an authentication method may connect. Auto: as long as there is "
-             "no authentication.users-file."},
+     .help =
+         "Whether clients may connect that name neither a user nor an authentication method, or that nobody can check: "
+         "without authentication.users-file these are all. Auto: as long as there is none."},
 };
 
 static const struct schema_leaf authentication_leaves[] = {

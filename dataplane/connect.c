@@ -436,7 +436,9 @@ static uint8_t identity_refusal(const struct worker *worker, const struct mqtt_c
     if (method && !worker->config->authentication.users) {
         return MQTT_REASON_BAD_AUTHENTICATION_METHOD;
     }
-    const bool anonymous = !method && !connect->has_user_name && !connect->has_password;
+    /* Without users nobody proves anything: a user name alone lets nobody in. */
+    const bool anonymous =
+        !worker->config->authentication.users || (!method && !connect->has_user_name && !connect->has_password);
     return anonymous && !anonymous_is_allowed(worker->config) ? MQTT_REASON_NOT_AUTHORIZED : MQTT_REASON_SUCCESS;
 }
 

@@ -124,6 +124,8 @@ enum shm_ring_result shm_ring_pop(struct shm_ring_consumer *consumer, void *mess
     }
     uint32_t slot = consumer->head & (consumer->slots - 1);
     memcpy(message, consumer->shared->data + (size_t)slot * consumer->slot_size, consumer->slot_size);
+    /* What was taken may have been a password. */
+    memset(consumer->shared->data + (size_t)slot * consumer->slot_size, 0, consumer->slot_size);
     consumer->head++;
     /* Gives the slot back: pairs with the acquire load of head in producer_refresh. */
     __atomic_store_n(&consumer->shared->head, consumer->head, __ATOMIC_RELEASE);

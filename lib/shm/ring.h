@@ -85,7 +85,7 @@ int shm_ring_open_consumer(struct shm_ring_consumer *consumer, const struct shm_
 /* Copy one message of slot_size bytes into the ring: SHM_RING_OK, _FULL or _CORRUPT. */
 enum shm_ring_result shm_ring_push(struct shm_ring_producer *producer, const void *message);
 
-/* Copy the oldest message of slot_size bytes out of the ring: SHM_RING_OK, _EMPTY or _CORRUPT. */
+/* Move the oldest message of slot_size bytes out of the ring, where it is wiped: SHM_RING_OK, _EMPTY or _CORRUPT. */
 enum shm_ring_result shm_ring_pop(struct shm_ring_consumer *consumer, void *message);
 
 /* Slots that can be pushed now; 0 also when the ring is corrupt. For a producer that paces itself. */
