@@ -25,6 +25,7 @@ enum {
     ICMP6_CODE_NEXT_HEADER = 1,
     ICMP6_ECHO = 128,
     ICMP6_ECHO_REPLY = 129,
+    ICMP6_LISTENER_QUERY = 130,
     ICMP6_ND_FIRST = 133,
     ICMP6_ND_LAST = 137,
 };
@@ -317,6 +318,8 @@ void icmp6_input(struct net_stack *stack, struct net_packet *packet)
         DROP(stack, mbuf, drop_ip6_source);
     else if (icmp[0] < ICMP6_ECHO) /* a kind of error that came later is one all the same */
         error_input(stack, packet, icmp, TCP_ICMP_SOFT, 0);
+    else if (icmp[0] == ICMP6_LISTENER_QUERY && answer_allowed(stack))
+        mld_query_input(stack, packet);
     else if (icmp[0] == ICMP6_ECHO && mbuf->nb_segs == 1)
         echo(stack, packet, ICMP6_ECHO_REPLY, IPPROTO_ICMPV6);
     else

@@ -44,4 +44,19 @@ static inline void ip6_header_write(uint8_t *bytes, const struct net_flow *flow,
     memcpy(header->dst_addr, flow->remote.bytes, 16);
 }
 
+/* ---- Groups: where Ethernet sends them (RFC 2464 section 7), and the one that stands for an address. */
+
+static inline void multicast_mac(const struct net_address *group, uint8_t mac[6])
+{
+    mac[0] = mac[1] = 0x33;
+    memcpy(mac + 2, group->bytes + 12, 4);
+}
+
+static inline struct net_address solicited_node(const struct net_address *target)
+{
+    struct net_address group = {.bytes = {0xff, 0x02, [11] = 0x01, [12] = 0xff}};
+    memcpy(group.bytes + 13, target->bytes + 13, 3);
+    return group;
+}
+
 #endif

@@ -17,19 +17,6 @@ enum {
     ND_OVERRIDE = 0x20,
 };
 
-static void multicast_mac(const struct net_address *group, uint8_t mac[6])
-{
-    mac[0] = mac[1] = 0x33;
-    memcpy(mac + 2, group->bytes + 12, 4);
-}
-
-static struct net_address solicited_node(const struct net_address *target)
-{
-    struct net_address group = {.bytes = {0xff, 0x02, [11] = 0x01, [12] = 0xff}};
-    memcpy(group.bytes + 13, target->bytes + 13, 3);
-    return group;
-}
-
 /* One message with one link-layer address option (none from the unspecified address), to `destination` in a frame for
  * `mac`. */
 static void nd_send(struct net_stack *stack, unsigned interface, uint8_t type, uint8_t flags,

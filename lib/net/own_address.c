@@ -74,6 +74,8 @@ static void announce(struct net_stack *stack, unsigned index)
     struct net_interface *interface = &stack->interfaces[index];
 
     interface->announce = false;
+    if (stack->config.address_probes == 0)
+        mld_announce(stack, index);
     for (unsigned a = 0; a < interface->config.address_count; a++) {
         const struct net_address *address = &interface->config.addresses[a].address;
         if (interface->duplicate & 1u << a)
@@ -89,6 +91,7 @@ static void probe(struct net_stack *stack, unsigned index)
 {
     const struct net_interface *interface = &stack->interfaces[index];
 
+    mld_announce(stack, index);
     for (unsigned a = 0; a < interface->config.address_count; a++) {
         const struct net_address *address = &interface->config.addresses[a].address;
         if (!(interface->tentative & 1u << a))

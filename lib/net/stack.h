@@ -321,6 +321,10 @@ void ndp_solicit(struct net_stack *stack, unsigned interface, const struct net_a
 void ndp_announce(struct net_stack *stack, unsigned interface, const struct net_address *address);
 void ndp_probe(struct net_stack *stack, unsigned interface, const struct net_address *address);
 
+/* mld.c */
+void mld_announce(struct net_stack *stack, unsigned interface);
+void mld_query_input(struct net_stack *stack, struct net_packet *packet);
+
 /* icmp.c */
 void icmp4_input(struct net_stack *stack, struct net_packet *packet);
 void icmp6_input(struct net_stack *stack, struct net_packet *packet);

@@ -308,6 +308,61 @@ static void address_conflict_is_counted(struct script *s)
     CHECK(s, script_counter(s, NET_COUNTER_address_conflicts) == 2);
 }
 
+/* ---- Listeners. */
+
+static const uint8_t routers_group[16] = {0xff, 2, [15] = 0x16};
+
+static const struct script_raw *next_report(struct script *s)
+{
+    const struct script_raw *frame;
+
+    while ((frame = script_next_frame(s)) != NULL)
+        if (type_of(frame) == 0x86dd && frame->bytes[20] == 0 && frame->bytes[62] == 143)
+            return frame;
+    return NULL;
+}
+
+/* One group for both addresses, which end alike. */
+static void report_check(struct script *s, const struct script_raw *frame, uint8_t type)
+{
+    struct rte_ipv6_hdr pseudo = {.proto = IPPROTO_ICMPV6, .payload_len = rte_cpu_to_be_16(28)};
+    uint32_t sum;
+
+    CHECK(s, frame != NULL);
+    if (!frame)
+        return;
+    CHECK(s, memcmp(frame->bytes, (const uint8_t[6]){0x33, 0x33, 0, 0, 0, 0x16}, 6) == 0);
+    CHECK(s, frame->bytes[21] == 1 && frame->bytes[22] == 0xfe && memcmp(frame->bytes + 38, routers_group, 16) == 0);
+    CHECK(s, memcmp(frame->bytes + 54, (const uint8_t[8]){IPPROTO_ICMPV6, 0, 5, 2, 0, 0, 1, 0}, 8) == 0);
+    CHECK(s, frame->bytes[69] == 1 && frame->bytes[70] == type && memcmp(frame->bytes + 74, our_group, 16) == 0);
+    memcpy(pseudo.src_addr, frame->bytes + 22, 32);
+    sum = (uint32_t)rte_ipv6_phdr_cksum(&pseudo, 0) + rte_raw_cksum(frame->bytes + 62, 28);
+    CHECK(s, (uint16_t)((sum & 0xffff) + (sum >> 16)) == 0xffff);
+}
+
+static void listeners_are_reported(struct script *s)
+{
+    script_use_ip6(s);
+    script_listen(s);
+    report_check(s, next_report(s), 4);
+    CHECK(s, next_report(s) == NULL);
+}
+
+static void listener_query_is_answered(struct script *s)
+{
+    static const uint8_t router[16] = {0xfe, 0x80, [15] = 1};
+    uint8_t query[28] = {130, [4] = 0x27, 0x10};
+
+    script_use_ip6(s);
+    script_listen(s);
+    forget_frames(s);
+    script_icmp6(s, router, all_nodes, 1, query, sizeof query);
+    report_check(s, next_report(s), 2);
+    script_icmp6(s, router, all_nodes, 2, query, sizeof query);          /* came from afar */
+    script_icmp6(s, script_peer_ip6, all_nodes, 1, query, sizeof query); /* from no router of this link */
+    CHECK(s, next_report(s) == NULL && script_counter(s, NET_COUNTER_drop_icmp_malformed) == 2);
+}
+
 /* ---- Neighbours. */
 
 static void any_arp_updates_an_entry(struct script *s)
@@ -903,6 +958,8 @@ const struct script_case network_scripts[] = {
     SCRIPT(duplicate_address_is_not_used),
     SCRIPT(duplicate_address_is_probed_by_another),
     SCRIPT(address_conflict_is_counted),
+    SCRIPT(listeners_are_reported),
+    SCRIPT(listener_query_is_answered),
     SCRIPT(any_arp_updates_an_entry),
     SCRIPT(stale_neighbour_is_asked),
     SCRIPT(progress_confirms_a_neighbour),
