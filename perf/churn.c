@@ -13,11 +13,13 @@ struct visitor {
     struct client client;
     uint64_t since; /* ns: began to connect, or said DISCONNECT */
     bool accepted;  /* got a CONNACK; what ends before is a refusal */
+    bool begun;     /* has been sent off under load */
 };
 
 struct churn {
     struct visitor *visitors;
     uint32_t count;
+    uint32_t begun; /* of them */
     uint32_t next_number;
     uint64_t next_look;
 };
@@ -66,6 +68,8 @@ static void visit(struct worker *worker, struct visitor *visitor)
     visitor->client.number = worker->index + churn->next_number++ * worker->run->worker_count;
     visitor->since = run_clock();
     visitor->accepted = false;
+    churn->begun += !visitor->begun;
+    visitor->begun = true;
     if (!client_start(&visitor->client)) {
         run_fail(worker->run, "cannot open a connection: %s", strerror(errno));
         return;
@@ -77,7 +81,10 @@ static void visitor_ready(struct client *client)
 {
     struct visitor *visitor = (struct visitor *)client;
     struct worker *worker = client->context->user;
-    worker_count_up(&worker->delivered, 1);
+    if (worker->phase == PHASE_CONNECT)
+        atomic_fetch_add_explicit(&worker->ready, 1, memory_order_relaxed);
+    else
+        worker_count_up(&worker->delivered, 1);
     if (worker->phase == PHASE_MEASURE)
         histogram_record(&worker->latency, worker->now - visitor->since);
     visitor->since = worker->now;
@@ -89,9 +96,9 @@ static void visitor_ended(struct client *client, const char *why)
 {
     struct visitor *visitor = (struct visitor *)client;
     struct worker *worker = client->context->user;
-    if (visitor->accepted)
+    if (visitor->accepted && worker->phase != PHASE_CONNECT)
         visit(worker, visitor);
-    else
+    else if (!visitor->accepted)
         run_fail(worker->run, "a connection was not accepted: %s", why);
 }
 
@@ -100,7 +107,7 @@ static uint64_t churn_step(struct worker *worker)
     struct churn *churn = worker->state;
     if (worker->phase == PHASE_CONNECT || atomic_load_explicit(&worker->run->failed, memory_order_relaxed))
         return WAIT;
-    for (uint32_t i = 0; churn->next_number < churn->count && i < churn->count; i++)
+    for (uint32_t i = 0; churn->begun < churn->count && i < churn->count; i++)
         if (churn->visitors[i].client.state == CLIENT_IDLE)
             visit(worker, &churn->visitors[i]);
     if (worker->now < churn->next_look)
@@ -116,11 +123,19 @@ static uint64_t churn_step(struct worker *worker)
     return WAIT;
 }
 
+/* Before the load one connection shows that the broker answers: one that has just been started may not yet. */
 static void churn_prepare(struct worker *worker)
 {
     make_visitors(worker);
+    struct churn *churn = worker->state;
     worker->context.ready = visitor_ready;
     worker->context.ended = visitor_ended;
+    worker->clients = calloc(1, sizeof(*worker->clients));
+    if (worker->clients == NULL)
+        abort();
+    worker->clients[0] = &churn->visitors[0].client;
+    worker->client_count = churn->count > 0;
+    churn->next_number = 1; /* it has the identifier that would be the first */
 }
 
 const struct activity churn_activity = {.prepare = churn_prepare, .step = churn_step, .finish = churn_finish};
