@@ -6,12 +6,14 @@ import hmac
 import os
 import random
 import signal
+import socket
 import subprocess
 import threading
 import time
 
 import wire
 from harness import equal, eventually, expect, lab, state, test
+from test_mutations import mutate
 from wire import Closed, Wire, packet, take_properties, text
 
 pollux = ("pollux",)
@@ -340,6 +342,31 @@ def slow_client(router):
     start = time.monotonic()
     refused(connection, 0x87)
     expect(2 < time.monotonic() - start, "after three seconds")
+
+
+@test(targets=pollux, timeout=90)
+def spoilt_packets(router):
+    """Two hundred mutations of the AUTH that ends a login, and of the CONNECT that begins one: whatever they are, nobody gets
+    in without the right proof, and nothing of them stays."""
+    add_user()
+    dice = random.Random("spoilt")
+    for number in range(200):
+        who, connection = Scram(nonce="client's"), Wire(router)
+        good = connect(router.client_id("m"), who.first())
+        if number % 2:
+            connection.send(packet(*mutate(dice, good[0], good[2:])))
+            connection.socket.close()
+            continue
+        connection.send(good)
+        answer = who.final(challenged(connection))
+        right = auth(0x18, answer)
+        first, body = mutate(dice, right[0], right[2 if right[1] < 128 else 3:])
+        connection.send(packet(first, body))
+        connection.socket.shutdown(socket.SHUT_WR)
+        found = connection.wait_closed(15)
+        accepted = [one for one in found if one[0] == 0x20 and one[1][1] == 0]
+        expect(not accepted or answer in body, f"{first:02x} {body!r} was accepted")
+    eventually(lambda: logins_under_way(router) == 0, 10, "no login is left")
 
 
 # ---- re-authentication -------------------------------------------------------------------------------------------------
