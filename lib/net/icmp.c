@@ -174,6 +174,8 @@ static struct rte_mbuf *error_make(struct net_stack *stack, const struct net_pac
         return NULL;
     if (length > packet->transport_offset + (uint32_t)packet->transport_length - packet->network_offset)
         length = packet->transport_offset + (uint32_t)packet->transport_length - packet->network_offset;
+    if (most > rte_pktmbuf_tailroom(mbuf)) /* buffers may be as small as a full segment */
+        most = rte_pktmbuf_tailroom(mbuf);
     if (length > most - ICMP_HEADER)
         length = most - ICMP_HEADER;
     uint8_t *bytes = (uint8_t *)rte_pktmbuf_append(mbuf, (uint16_t)(ICMP_HEADER + length));

@@ -882,6 +882,25 @@ static void errors_that_are_not_sent(struct script *s)
     CHECK(s, script_counter(s, NET_COUNTER_icmp_errors_sent) == 1);
 }
 
+/* What is quoted fits the smallest packet of IPv6, whatever came. */
+static void errors_are_bounded(struct script *s)
+{
+    static const uint8_t udp[1400] = {0x10, 0, 0, 53, 5, 120};
+    const struct script_raw *frame;
+
+    script_use_ip6(s);
+    script_listen(s);
+    peer_is_known(s);
+    arp(s, 1, peer_mac, script_peer_ip, script_our_ip);
+    forget_frames(s);
+    script_ip6(s, script_peer_ip6, script_our_ip6, IPPROTO_UDP, 64, udp, sizeof udp);
+    frame = next_icmp6(s, 1);
+    CHECK(s, frame && frame->length == 14 + 1280);
+    script_ip4(s, script_peer_ip, script_our_ip, IPPROTO_UDP, udp, sizeof udp);
+    frame = next_icmp4(s);
+    CHECK(s, frame && frame->length == 14 + 576);
+}
+
 static void icmp6_checksum_is_checked(struct script *s)
 {
     uint8_t icmp[16] = {128, 0, 1, 2};
@@ -982,6 +1001,7 @@ const struct script_case network_scripts[] = {
     SCRIPT(unknown_next_header),
     SCRIPT(unreachable_is_told),
     SCRIPT(errors_that_are_not_sent),
+    SCRIPT(errors_are_bounded),
     SCRIPT(icmp6_checksum_is_checked),
     SCRIPT(echo_to_groups),
     SCRIPT(connect_to_bad_addresses),
