@@ -239,6 +239,9 @@ static void link_local_address(struct script *s)
     echo6(s, peer, ours);
     frame = next_icmp6(s, 129);
     CHECK(s, frame && memcmp(frame->bytes + 22, ours, 16) == 0);
+    uint32_t length;
+    tcp6_to(s, peer, ours, S, 100, 0);
+    CHECK(s, next_tcp6(s, &length) != NULL);
 }
 
 static void addresses_are_probed(struct script *s)
