@@ -1,5 +1,6 @@
 /* dataplane/login_desk.h: slots, their numbers, questions there and back, and owners that leave meanwhile. */
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "dataplane/login_desk.h"
@@ -104,5 +105,59 @@ Test(login_desk, an_owner_may_leave_while_control_has_the_question)
     cr_assert_eq(login_desk_take(desk), &owner);
     cr_assert_null(login_desk_take(desk));
     cr_assert_eq(login_desk_open(desk, &owner), first);
+    login_desk_destroy(desk);
+}
+
+/* The housekeeper on a thread of its own: answers everything, the login's number as its data, until `rounds` are done.
+ */
+enum { ROUNDS = 5000 };
+
+static void *housekeeper_run(void *arg)
+{
+    struct login_desk *desk = arg;
+    for (uint32_t answered = 0; answered < ROUNDS;) {
+        if (!login_desk_has_question(desk)) {
+            continue;
+        }
+        const uint32_t slot = mailbox_at(desk->asked, 0)->number;
+        mailbox_done(desk->asked, 1);
+        const struct shm_login_question question = desk->slots[slot].question;
+        struct shm_login_verdict *verdict = &desk->slots[slot].verdict;
+        memset(verdict, 0, sizeof(*verdict));
+        verdict->login = question.login;
+        verdict->result = SHM_LOGIN_ACCEPTED;
+        memcpy(verdict->data, question.data, question.data_length);
+        login_desk_answer(desk, slot);
+        answered++;
+    }
+    return NULL;
+}
+
+Test(login_desk, between_two_threads, .timeout = 60)
+{
+    struct owner {
+        uint32_t slot, number;
+    } owners[4];
+    pthread_t thread;
+    uint32_t asked = 0, taken = 0;
+    struct login_desk *desk = desk_make(4, 1, 0);
+    cr_assert_eq(pthread_create(&thread, NULL, housekeeper_run, desk), 0);
+    while (taken < ROUNDS) {
+        uint32_t slot;
+        while (asked < ROUNDS && (slot = login_desk_open(desk, NULL)) != LOGIN_SLOT_NONE) {
+            owners[slot] = (struct owner){slot, asked++};
+            desk->slots[slot].owner = &owners[slot];
+            login_desk_ask(desk, slot, SHM_LOGIN_BEGIN, NULL, 0, (const uint8_t *)&owners[slot].number,
+                           sizeof(owners[slot].number));
+        }
+        const struct owner *owner = login_desk_take(desk);
+        if (owner != NULL) {
+            const struct shm_login_verdict *verdict = &desk->slots[owner->slot].verdict;
+            cr_assert_eq(memcmp(verdict->data, &owner->number, sizeof(owner->number)), 0);
+            login_desk_close(desk, owner->slot);
+            taken++;
+        }
+    }
+    pthread_join(thread, NULL);
     login_desk_destroy(desk);
 }
