@@ -180,9 +180,8 @@ class Machine:
         hugepages("release")
         # A name that mosquitto can read its configuration under, as the user that it becomes.
         STATE.chmod(0o755)
-        raise_descriptor_limit()
         for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda *_: sys.exit(143))
+            signal.signal(number, signal.default_int_handler)
         return self
 
     def __exit__(self, *_):

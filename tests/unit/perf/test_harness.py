@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 import xml.etree.ElementTree
 
@@ -185,6 +186,25 @@ class WholeRun(unittest.TestCase):
         self.assertGreater(echo["requests_per_s"], 0)
         self.assertEqual(pages.read_text(), before)
         self.assertFalse(pathlib.Path("/run/pollux-bench").exists())
+
+    def test_what_was_measured_before_an_interruption_is_reported(self):
+        with tempfile.TemporaryDirectory() as directory:
+            raw = pathlib.Path(directory, "raw")
+            command = [TREE / "perf/bench", "rtt", "--rounds", "9", "--seconds", "0.5", "--json", "--raw", raw]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+                while not raw.exists() or not raw.read_text():
+                    time.sleep(0.1)
+                running.terminate()
+                lines = running.communicate(timeout=60)[0].splitlines()
+        self.assertEqual(running.returncode, 130)
+        self.assertGreater(json.loads(lines[0])["delivered_per_s"], 0)
+        self.assertFalse(pathlib.Path("/run/pollux-bench").exists())
+
+    def test_a_router_that_does_not_start_is_told(self):
+        done = self.bench("rtt", "--against", "none", "--set", "mqtt.max-qos=7")
+        self.assertEqual(done.returncode, 1)
+        self.assertIsNone(json.loads(done.stdout)["delivered_per_s"])
+        self.assertIn("max-qos", done.stderr)
 
 
 if __name__ == "__main__":
