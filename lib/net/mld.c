@@ -19,6 +19,7 @@ enum {
     ALERT_BYTES = 8,       /* hop-by-hop header with the router alert option (RFC 2711) */
     REPORT_BYTES = 8,
     RECORD_BYTES = 20,
+    REPEAT_US = 1000 * 1000, /* unsolicited report interval */
 };
 
 static const struct net_address all_listeners_routers = {.bytes = {0xff, 0x02, [15] = 0x16}};
@@ -60,6 +61,14 @@ static struct net_address report_source(const struct net_stack *stack, unsigned 
     return NET_ADDRESS_ANY;
 }
 
+static bool has_groups(const struct net_interface *interface)
+{
+    for (unsigned a = 0; a < interface->config.address_count; a++)
+        if (!net_address_is_ip4(&interface->config.addresses[a].address))
+            return true;
+    return false;
+}
+
 /* REQ RFC3810 5.2: to ff02::16, one hop, with a router alert [test: net_script/listeners_are_reported] */
 static void report_send(struct net_stack *stack, unsigned index, uint8_t type)
 {
@@ -74,10 +83,6 @@ static void report_send(struct net_stack *stack, unsigned index, uint8_t type)
     report = header + sizeof(struct rte_ipv6_hdr) + ALERT_BYTES;
     memset(report, 0, REPORT_BYTES);
     const uint16_t count = records_write(&stack->interfaces[index], type, report + REPORT_BYTES);
-    if (count == 0) {
-        rte_pktmbuf_free(mbuf);
-        return;
-    }
     const uint16_t length = (uint16_t)(REPORT_BYTES + count * RECORD_BYTES);
     report[0] = REPORT;
     report[7] = (uint8_t)count;
@@ -93,9 +98,30 @@ static void report_send(struct net_stack *stack, unsigned index, uint8_t type)
 }
 
 /* REQ RFC3810 6.1-1: with the announcement, or the first probe [test: net_script/listeners_are_reported] */
-void mld_announce(struct net_stack *stack, unsigned interface)
+/* REQ RFC3810 6.1-2: once more, a second later [test: net_script/listeners_are_reported] */
+void mld_announce(struct net_stack *stack, unsigned index)
 {
-    report_send(stack, interface, CHANGE_TO_EXCLUDE);
+    struct net_interface *interface = &stack->interfaces[index];
+
+    if (interface->reports_left == 0 || !has_groups(interface))
+        return;
+    interface->report_at = stack_deadline(stack, REPEAT_US);
+    if (--interface->reports_left)
+        stack_need_housekeeping(stack);
+    report_send(stack, index, CHANGE_TO_EXCLUDE);
+}
+
+bool mld_housekeeping(struct net_stack *stack)
+{
+    bool more = false;
+
+    for (unsigned i = 0; i < stack->config.interface_count; i++) {
+        const struct net_interface *interface = &stack->interfaces[i];
+        if (interface->report_at && (int32_t)(stack->tick - interface->report_at) >= 0)
+            mld_announce(stack, i);
+        more = more || (interface->report_at && interface->reports_left);
+    }
+    return more;
 }
 
 /* REQ RFC3810 6.2: at once, with all groups [test: net_script/listener_query_is_answered] */
@@ -111,6 +137,7 @@ void mld_query_input(struct net_stack *stack, struct net_packet *packet)
         DROP(stack, packet->mbuf, drop_icmp_malformed);
         return;
     }
-    report_send(stack, packet->interface, IS_EXCLUDE);
+    if (has_groups(&stack->interfaces[packet->interface]))
+        report_send(stack, packet->interface, IS_EXCLUDE);
     rte_pktmbuf_free(packet->mbuf);
 }

@@ -58,6 +58,7 @@ void own_addresses_begin(struct net_stack *stack)
         struct net_interface *interface = &stack->interfaces[i];
         link_local_add(&interface->config);
         broadcasts_add(stack, &interface->config);
+        interface->reports_left = stack->config.worker == 0 ? MLD_REPORTS : 0;
         interface->probes_left = stack->config.address_probes;
         interface->probe_at = stack->tick;
         if (interface->probes_left)
@@ -74,8 +75,7 @@ static void announce(struct net_stack *stack, unsigned index)
     struct net_interface *interface = &stack->interfaces[index];
 
     interface->announce = false;
-    if (stack->config.address_probes == 0)
-        mld_announce(stack, index);
+    mld_announce(stack, index);
     for (unsigned a = 0; a < interface->config.address_count; a++) {
         const struct net_address *address = &interface->config.addresses[a].address;
         if (interface->duplicate & 1u << a)

@@ -158,8 +158,10 @@ static void housekeeping_handler(void *arg, struct timer *timer, uint64_t now)
     reassembly_housekeeping(stack);
     time_wait_housekeeping(stack);
     moved_housekeeping(stack);
-    if (own_addresses_housekeeping(stack) || stack->neighbours_incomplete || stack->census.reassembly_mbufs ||
-        stack->census.time_wait || stack->census.moved)
+    bool more = own_addresses_housekeeping(stack);
+    more = mld_housekeeping(stack) || more;
+    if (more || stack->neighbours_incomplete || stack->census.reassembly_mbufs || stack->census.time_wait ||
+        stack->census.moved)
         stack_need_housekeeping(stack);
 }
 

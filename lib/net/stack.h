@@ -18,6 +18,7 @@ enum {
     NET_ETHERNET_MAX = 18,
     NET_FRAGMENT_HEADER6 = 8,
     NET_HOUSEKEEPING_US = 100 * 1000,
+    MLD_REPORTS = 2, /* RFC 3810's robustness variable: how often a group is reported that was joined */
     NET_NONE = -1,
 };
 
@@ -25,12 +26,14 @@ struct net_interface {
     struct net_interface_config config;
     uint64_t mac_word; /* the six bytes as they stand at the start of a frame for us, as a word */
     uint16_t burst_count;
-    uint8_t link_length; /* 14, or 18 with a VLAN tag */
-    bool announce;       /* gratuitous ARP and unsolicited advertisements are due */
-    uint8_t probes_left; /* of own_address.c: questions to be asked before the addresses are used */
-    uint32_t probe_at;   /* tick */
-    uint16_t tentative;  /* addresses that wait for them, a bit each */
-    uint16_t duplicate;  /* addresses that somebody else has */
+    uint8_t link_length;  /* 14, or 18 with a VLAN tag */
+    bool announce;        /* gratuitous ARP and unsolicited advertisements are due */
+    uint8_t probes_left;  /* of own_address.c: questions to be asked before the addresses are used */
+    uint32_t probe_at;    /* tick */
+    uint16_t tentative;   /* addresses that wait for them, a bit each */
+    uint16_t duplicate;   /* addresses that somebody else has */
+    uint8_t reports_left; /* of mld.c */
+    uint32_t report_at;   /* tick */
     struct rte_mbuf *burst[NET_BURST];
 };
 
@@ -323,6 +326,7 @@ void ndp_probe(struct net_stack *stack, unsigned interface, const struct net_add
 
 /* mld.c */
 void mld_announce(struct net_stack *stack, unsigned interface);
+bool mld_housekeeping(struct net_stack *stack); /* true: call again */
 void mld_query_input(struct net_stack *stack, struct net_packet *packet);
 
 /* icmp.c */
