@@ -80,6 +80,11 @@ Test(stats, what_is_published_is_read_by_name)
     stats_reader_histogram(reader, stats_reader_find(reader, "loop", "time"), &merged);
     cr_assert_eq(merged.count, 2);
     cr_assert_eq(merged.maximum, 7);
+    const struct stats_entry *time = stats_reader_find(reader, "loop", "time");
+    cr_assert_eq(stats_reader_histogram_of(reader, time, 0)->maximum, 5);
+    cr_assert_eq(stats_reader_histogram_of(reader, time, 1)->maximum, 7);
+    cr_assert_null(stats_reader_histogram_of(reader, time, 2));
+    cr_assert_null(stats_reader_histogram_of(reader, second, 0));
     cr_assert_eq(stats_reader_published(reader, 1), 2000);
     cr_assert_eq(stats_reader_published(reader, STATS_BLOCK_GLOBAL), 3000);
     cr_assert_null(stats_reader_find(reader, "group", "third"));
