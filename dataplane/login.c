@@ -122,9 +122,10 @@ bool login_is_due(const struct worker *worker, const struct client *client, cons
             mqtt_property_is_present(&connect->properties, MQTT_PROPERTY_AUTHENTICATION_METHOD));
 }
 
-/* The packet waits in memory of its own: AUTH packets come behind it. False: there is none. */
-static bool connect_keep(struct worker *worker, struct login *login, const struct mqtt_header *header,
-                         const uint8_t *body)
+/* The packet waits in memory of its own, with zeros for its password: AUTH packets come behind it. False: there is no
+ * memory. */
+static bool connect_keep(struct worker *worker, struct login *login, const struct mqtt_connect *connect,
+                         const struct mqtt_header *header, const uint8_t *body)
 {
     const uint32_t length = header->length + header->remaining_length;
     login->connect = mem_alloc(worker->memory, sizeof(*login->connect) + length);
@@ -133,6 +134,9 @@ static bool connect_keep(struct worker *worker, struct login *login, const struc
     }
     login->connect->length = login->connect->have = length;
     memcpy(login->connect->bytes, body - header->length, length);
+    if (connect->password.length > 0) {
+        memset(login->connect->bytes + header->length + (connect->password.data - body), 0, connect->password.length);
+    }
     return true;
 }
 
@@ -152,7 +156,7 @@ uint8_t login_begin(struct worker *worker, struct client *client, const struct m
                                                   : MQTT_REASON_NOT_AUTHORIZED;
     }
     struct login *login = login_create(worker, client, by_method, name.length);
-    if (login == NULL || login->bytes == NULL || !connect_keep(worker, login, header, body)) {
+    if (login == NULL || login->bytes == NULL || !connect_keep(worker, login, connect, header, body)) {
         worker->counters.closed_no_memory++;
         return MQTT_REASON_QUOTA_EXCEEDED;
     }

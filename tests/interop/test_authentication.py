@@ -13,7 +13,7 @@ import time
 
 import wire
 from harness import equal, eventually, expect, lab, state, test
-from test_mutations import mutate
+from mutations import mutate
 from wire import Closed, Wire, packet, take_properties, text
 
 pollux = ("pollux",)

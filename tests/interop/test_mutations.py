@@ -5,8 +5,8 @@ import random
 
 import wire
 from harness import equal, expect, test
-from test_wire import Witness
-from wire import Closed, Wire, packet, properties, take_properties, text
+from mutations import mutate
+from wire import Closed, Wire, Witness, packet, properties, take_properties, text
 
 versions = [4, 5]
 wanted = 100  # refused packets of each type
@@ -44,31 +44,6 @@ def good(router, kind, version):
         "DISCONNECT": (0xE0, b"\0" + with_length(properties((0x1F, "why")) + user) if v5 else b""),
         "AUTH": (0xF0, b"\x18" + with_length(properties((0x15, "METHOD"), (0x16, b"data")) + user) if v5 else b""),
     }[kind]
-
-
-def mutate(dice, first, body):
-    """The same, spoilt in one to three ways."""
-    for _ in range(dice.choice((1, 1, 1, 2, 3))):
-        how = dice.randrange(7)
-        at = dice.randrange(len(body)) if body else 0
-        if how == 0 and body:
-            body = body[:at]
-        elif how == 1:
-            body += dice.randbytes(dice.randint(1, 8))
-        elif how == 2:
-            first ^= dice.randint(1, 15)
-        elif how == 3 and body:
-            body = body[:at] + dice.randbytes(dice.randint(1, 4)) + body[at + 1:]
-        elif how == 4 and body:
-            body = body[:at] + b"\xff\xff" + body[at + 2:]
-        elif how == 5 and body:
-            end = dice.randint(at, len(body))
-            body = body[:end] + body[at:end] + body[end:]
-        elif how == 6 and body:
-            body = body[:at] + dice.choice((b"\0", b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"#", b"+")) + body[at + 1:]
-    if first >> 4 == 3:
-        first &= 0xFE  # what is retained by accident would meet other tests
-    return first, body
 
 
 def outcome(connection, version, kind, data):

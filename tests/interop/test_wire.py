@@ -5,23 +5,9 @@ import time
 
 import wire
 from harness import equal, expect, test
-from wire import Closed, Wire, connected, length, packet, text
+from wire import Closed, Wire, Witness, connected, length, packet, text
 
 versions = [4, 5]
-
-
-class Witness:
-    """A connected client that must not notice what others do."""
-
-    def __init__(self, router):
-        self.topic = router.topic("witness")
-        self.wire = connected(router, "witness")
-        self.wire.send(wire.subscribe(self.topic))
-        equal(self.wire.packet()[0], 0x90, "SUBACK to the witness")
-
-    def check(self):
-        self.wire.send(wire.publish(self.topic, b"ping"))
-        equal(self.wire.packet(), (0x30, text(self.topic) + b"ping"), "what the witness gets from itself")
 
 
 def malformed_before_connect():

@@ -213,6 +213,23 @@ def connected(router, name, version=4, **options):
     return wire
 
 
+class Witness:
+    """A connected client that must not notice what others do."""
+
+    def __init__(self, router):
+        self.topic = router.topic("witness")
+        self.wire = connected(router, "witness")
+        self.wire.send(subscribe(self.topic))
+        if self.wire.packet()[0] != 0x90:
+            raise AssertionError("no SUBACK to the witness")
+
+    def check(self):
+        self.wire.send(publish(self.topic, b"ping"))
+        found = self.wire.packet()
+        if found != (0x30, text(self.topic) + b"ping"):
+            raise AssertionError(f"the witness gets {found} from itself")
+
+
 def will(topic, payload, will_properties=b""):
     """The will's part of a CONNECT of MQTT 5.0."""
     return length(len(will_properties)) + will_properties + text(topic) + text(payload)
