@@ -14,6 +14,7 @@ import time
 TREE = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("POLLUX_BUILD", TREE / "build"))
 STATE = pathlib.Path("/run/pollux-bench")
+FREE_PAGES = pathlib.Path("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
 NICE = -20  # of broker and generator alike: what else runs on the machine disturbs less
 PR_SET_PDEATHSIG = 1
 libc = ctypes.CDLL(None)
@@ -170,7 +171,7 @@ class Machine:
     def __enter__(self):
         if os.geteuid() != 0:
             raise Trouble(f"not root: huge pages and network namespaces are made by root: sudo {sys.argv[0]}")
-        self.reserved = 0
+        self.reserved = False
         STATE.mkdir(exist_ok=True)
         self.lock = os.open(STATE, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -192,13 +193,14 @@ class Machine:
     def release(self):
         """Gives the huge pages back; the next ones may be others."""
         hugepages("release")
-        self.reserved = 0
+        self.reserved = False
 
     def reserve(self, mebibytes):
-        """Makes so much of huge pages available, if it is not already."""
-        if mebibytes <= self.reserved:
+        """Makes so much of huge pages available, if it is not already. What is free may have gone to others since."""
+        pages = mebibytes // 2 + 1
+        if self.reserved and int(FREE_PAGES.read_text(encoding="ascii")) >= pages:
             return
         self.release()
-        if not hugepages("reserve", mebibytes // 2 + 1):
+        if not hugepages("reserve", pages):
             raise Trouble(f"no {mebibytes} MiB of huge pages are to be had on this machine")
-        self.reserved = mebibytes
+        self.reserved = True
