@@ -68,12 +68,34 @@ static void member_deliver(struct worker *worker, struct publication *publicatio
     session_deliver(worker, member_session(member), publication, &delivery);
 }
 
+/*
+ * Asks for the memory of the members behind `at`: the session, then its client, then the connection and where its next
+ * byte goes, each in time for the one after it. What a thousand subscribers touch does not fit the nearest cache.
+ */
+static inline void members_ask_ahead(const struct topic_member *members, uint32_t count, uint32_t at)
+{
+    enum { SESSION = 12, CLIENT = 8, CONNECTION = 5, TAIL = 2 };
+    if (at + SESSION < count) {
+        __builtin_prefetch(member_session(&members[at + SESSION]), 1);
+    }
+    if (at + CLIENT < count) {
+        __builtin_prefetch(member_session(&members[at + CLIENT])->client);
+    }
+    if (at + CONNECTION < count && member_session(&members[at + CONNECTION])->client != NULL) {
+        tcp_ask_ahead(member_session(&members[at + CONNECTION])->client->tcp);
+    }
+    if (at + TAIL < count && member_session(&members[at + TAIL])->client != NULL) {
+        tcp_ask_ahead_tail(member_session(&members[at + TAIL])->client->tcp);
+    }
+}
+
 /* The usual case: one filter matched, so no session can match twice. */
 static void filter_deliver(struct worker *worker, struct publication *publication, const struct topic_entry *entry)
 {
     const struct topic_filter *filter = topic_entry_payload(entry);
     const struct topic_member *members = topic_members_array(&filter->members);
     for (uint32_t i = 0; i < filter->members.count; i++) {
+        members_ask_ahead(members, filter->members.count, i);
         if (!is_excluded(&members[i], publication)) {
             member_deliver(worker, publication, &members[i]);
         }

@@ -166,6 +166,19 @@ static inline void tcp_commit(struct tcp_connection *connection, uint32_t length
         tcp_touch(connection);
 }
 
+/* Asks for the memory that tcp_reserve() and tcp_commit() will touch; the second, later, for the bytes themselves. */
+static inline void tcp_ask_ahead(const struct tcp_connection *connection)
+{
+    __builtin_prefetch(connection, 1);
+    __builtin_prefetch(&connection->send_end, 1);
+    __builtin_prefetch(&connection->tail_write, 1);
+}
+
+static inline void tcp_ask_ahead_tail(const struct tcp_connection *connection)
+{
+    __builtin_prefetch(connection->tail_write, 1);
+}
+
 /* Copy up to `length` bytes into the send stream. Returns how many; fewer arms the writable callback. */
 size_t tcp_send(struct tcp_connection *connection, const void *data, size_t length);
 
