@@ -11,8 +11,8 @@
 
 enum {
     COOKIE_PERIOD_SHIFT = 26, /* 2^26 us: about 67 s */
-    COOKIE_AGES = 2,
-    COOKIE_HOLD_US = 2 * (1 << COOKIE_PERIOD_SHIFT),
+    COOKIE_AGES = 4,          /* at least 200 s: whoever gets no answer to the third step gives up before */
+    COOKIE_HOLD_US = COOKIE_AGES << COOKIE_PERIOD_SHIFT,
     TIMESTAMP_BITS = 6, /* 4 of scale, SACK, ECN */
     SCALE_NONE = 15,
 };
