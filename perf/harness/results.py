@@ -112,7 +112,7 @@ def print_table(rows):
     loads = [row["load_average"] for row in rows]
     print("\nMedians over the rounds. spread: (largest - smallest) / median. ratio: times as good as the last target. "
           "goal: share of it reached.\nbroker: CPU time, a polling router has 100 % unless something else ran; "
-          "generator: share of its CPU with work. "
+          "generator: share of its CPU with work, near 100 % it is the limit. "
           f"Load average before the runs: {min(loads):.1f} to {max(loads):.1f}.")
     lines = [line for row in rows for line in row["lines_ns"]]
     if lines:
