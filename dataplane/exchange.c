@@ -11,6 +11,7 @@
 
 enum {
     RING_SIZE = 4096,      /* packets */
+    RECEIVE_MAX = 512,     /* packets of a queue per iteration */
     STEERING_ENTRIES = 128 /* as the redirection table of common devices */
 };
 
@@ -130,7 +131,7 @@ static uint16_t steer(struct worker *worker, const struct port *port, uint32_t i
     return own;
 }
 
-static uint32_t receive_queue(struct worker *worker, uint32_t interface)
+static uint32_t receive_burst(struct worker *worker, uint32_t interface)
 {
     struct rte_mbuf *packets[EXCHANGE_BURST];
     const struct port *port = &worker->dataplane->ports[interface];
@@ -144,6 +145,20 @@ static uint32_t receive_queue(struct worker *worker, uint32_t interface)
         stages_mark(&worker->stages, STAGE_tcp_in);
     }
     return count;
+}
+
+/*
+ * Until nothing waits, within a bound. Under load most of what arrives are acknowledgements: with one burst an
+ * iteration the few messages among them would be handled, and sent to all their subscribers, one at a time.
+ */
+static uint32_t receive_queue(struct worker *worker, uint32_t interface)
+{
+    uint32_t packets = 0, count;
+    do {
+        count = receive_burst(worker, interface);
+        packets += count;
+    } while (count == EXCHANGE_BURST && packets < RECEIVE_MAX);
+    return packets;
 }
 
 /* Packets of several ports may follow each other in a ring; each run of one port goes in together. */
@@ -240,6 +255,15 @@ uint16_t exchange_transmit(void *arg, unsigned interface, struct rte_mbuf **pack
     }
     stages_mark(&worker->stages, STAGE_tx);
     return count;
+}
+
+bool exchange_ready(void *arg, unsigned interface)
+{
+    const struct worker *worker = arg;
+    const uint16_t queues = worker->dataplane->ports[interface].tx_queues;
+    return worker->index < queues
+               ? worker->exchange.backlogs[interface].count == 0
+               : rte_ring_free_count(worker->exchange.sent_to[worker->index % queues]) >= RING_SIZE / 2;
 }
 
 static void backlog_shift(struct exchange_backlog *backlog, uint32_t count)

@@ -62,6 +62,9 @@ uint32_t exchange_receive(struct worker *worker);
 /* Sends what other workers passed on, and what waited for room. Returns packets. */
 uint32_t exchange_send(struct worker *worker);
 
+/* lib/net's ready: has the port sent, or its worker taken over, what it was given before? */
+bool exchange_ready(void *worker, unsigned interface);
+
 /* lib/net's transmit: takes all packets. */
 uint16_t exchange_transmit(void *worker, unsigned interface, struct rte_mbuf **packets, uint16_t count);
 

@@ -138,6 +138,7 @@ static int net_create(struct worker *worker, struct shm_error *error)
     config.flow_owner = worker->count > 1 ? exchange_flow_owner : NULL;
     config.redirect = worker->count > 1 ? exchange_redirect : NULL;
     config.transmit = exchange_transmit;
+    config.ready = exchange_ready;
     config.callbacks = (struct tcp_callbacks){
         .accepted = client_accepted,
         .readable = client_readable,

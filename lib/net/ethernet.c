@@ -68,6 +68,7 @@ void ethernet_flush(struct net_stack *stack, unsigned index)
     COUNT_ADD(stack, drop_transmit_full, (uint64_t)count - sent);
     for (uint16_t i = sent; i < count; i++)
         rte_pktmbuf_free(interface->burst[i]);
+    interface->held = stack->config.ready != NULL && !stack->config.ready(stack->config.arg, index);
 }
 
 void ethernet_header_write(const struct net_interface *interface, uint8_t *link, const uint8_t mac[6], uint16_t type)

@@ -160,6 +160,12 @@ struct net_config {
      * rest. Called in bursts, mostly from net_output().
      */
     uint16_t (*transmit)(void *arg, unsigned interface, struct rte_mbuf **mbufs, uint16_t count);
+    /*
+     * May connections send now? False: the port has not sent yet what it was given. Connections then stay touched, and
+     * what is written to them meanwhile leaves in fewer segments; answers that belong to no connection go on. Asked in
+     * net_output(), before anything is sent and after each burst. [NULL: always]
+     */
+    bool (*ready)(void *arg, unsigned interface);
     struct tcp_callbacks callbacks;
     void *arg; /* first argument of every callback above */
 };
@@ -187,7 +193,7 @@ void net_input(struct net_stack *stack, unsigned interface, struct rte_mbuf **mb
 /* Run the callbacks of every connection that has news. Events caused meanwhile wait for the next call. */
 void net_deliver(struct net_stack *stack, uint64_t now);
 
-/* Send for every touched connection, then hand all pending frames to `transmit`. */
+/* Send for every touched connection whose port is ready, then hand all pending frames to `transmit`. */
 void net_output(struct net_stack *stack, uint64_t now);
 
 /* Fire due timers of the wheel given at creation; for callers that share the wheel with nobody. */

@@ -362,12 +362,22 @@ void net_deliver(struct net_stack *stack, uint64_t now)
     }
 }
 
-void net_output(struct net_stack *stack, uint64_t now)
+static bool any_port_ready(struct net_stack *stack)
 {
-    stack_set_now(stack, now);
-    stack_pressure_update(stack);
-    own_addresses_announce(stack);
+    bool any = false;
+
+    for (unsigned i = 0; i < stack->config.interface_count; i++) {
+        stack->interfaces[i].held = stack->config.ready != NULL && !stack->config.ready(stack->config.arg, i);
+        any |= !stack->interfaces[i].held;
+    }
+    return any;
+}
+
+/* In the order in which they were touched; those that have to wait come first in the next round. */
+static void output_touched(struct net_stack *stack)
+{
     uint32_t next = stack->touched_first;
+
     stack->touched_first = stack->touched_last = 0;
     while (next) {
         struct tcp_connection *c = &stack->connections[next - 1];
@@ -375,8 +385,20 @@ void net_output(struct net_stack *stack, uint64_t now)
         if (next)
             rte_prefetch0(&stack->connections[next - 1]);
         c->flags &= ~(uint32_t)TCP_FLAG_TOUCHED;
-        tcp_output(c);
+        if (__builtin_expect(stack->interfaces[c->interface].held, 0))
+            tcp_touch(c);
+        else
+            tcp_output(c);
     }
+}
+
+void net_output(struct net_stack *stack, uint64_t now)
+{
+    stack_set_now(stack, now);
+    stack_pressure_update(stack);
+    own_addresses_announce(stack);
+    if (any_port_ready(stack))
+        output_touched(stack);
     for (unsigned i = 0; i < stack->config.interface_count; i++)
         ethernet_flush(stack, i);
 }
@@ -389,8 +411,11 @@ void net_advance(struct net_stack *stack, uint64_t now)
 
 uint64_t net_next_deadline(const struct net_stack *stack)
 {
-    if (stack->touched_first || stack->deliver_first)
+    if (stack->deliver_first)
         return stack->now;
+    for (unsigned i = 0; stack->touched_first && i < stack->config.interface_count; i++)
+        if (!stack->interfaces[i].held)
+            return stack->now;
     for (unsigned i = 0; i < stack->config.interface_count; i++)
         if (stack->interfaces[i].burst_count || stack->interfaces[i].announce)
             return stack->now;

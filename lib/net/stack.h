@@ -27,6 +27,7 @@ struct net_interface {
     uint64_t mac_word; /* the six bytes as they stand at the start of a frame for us, as a word */
     uint16_t burst_count;
     uint8_t link_length;  /* 14, or 18 with a VLAN tag */
+    bool held;            /* the port is not ready for more segments of connections */
     bool announce;        /* gratuitous ARP and unsolicited advertisements are due */
     uint8_t probes_left;  /* of own_address.c: questions to be asked before the addresses are used */
     uint32_t probe_at;    /* tick */

@@ -83,6 +83,13 @@ static void raw_keep(struct script_raw *raw, const uint8_t *frame, uint32_t leng
     memcpy(raw->bytes, frame, length < sizeof raw->bytes ? length : sizeof raw->bytes);
 }
 
+static bool ready(void *arg, unsigned interface)
+{
+    const struct script *s = arg;
+
+    return !s->port_busy;
+}
+
 static uint16_t transmit(void *arg, unsigned interface, struct rte_mbuf **mbufs, uint16_t count)
 {
     struct script *s = arg;
@@ -424,6 +431,7 @@ void script_open(struct script *s, const char *name)
     s->config.pool = pool;
     s->config.wheel = &s->wheel;
     s->config.transmit = transmit;
+    s->config.ready = ready;
     s->config.arg = s;
     s->config.flow_owner = flow_owner;
     s->config.redirect = redirect;

@@ -74,6 +74,7 @@ struct script {
     struct script_raw last_tcp;
     bool quiet_arp; /* the peer does not answer ARP */
     bool transmit_full;
+    bool port_busy; /* it has not sent yet what it was given */
     /* The application. */
     struct tcp_connection *connection;
     bool accepted, connected, peer_closed, closed;

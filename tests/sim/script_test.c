@@ -1049,6 +1049,26 @@ static void reserve_appends_to_one_segment(struct script *s)
     EXPECT_NOTHING(s);
 }
 
+/* What is written while the port is busy leaves in one segment when it is not; answers do not wait for that. */
+static void busy_port_gathers(struct script *s)
+{
+    script_establish(s);
+    s->port_busy = true;
+    for (int i = 0; i < 10; i++) {
+        script_app_send(s, 50);
+        EXPECT_NOTHING(s);
+    }
+    script_send(s, A | P, 5000000, 1, 65535, 10); /* beyond the window */
+    EXPECT(s, A, 1, 1, 0);
+    CHECK(s, net_next_deadline(s->stack) > s->now);
+    s->port_busy = false;
+    script_turn(s);
+    EXPECT(s, A | P, 1, 1, 500);
+    EXPECT_NOTHING(s);
+    script_send(s, A, 1, 501, 65535, 0);
+    CHECK(s, tcp_unacknowledged_bytes(s->connection) == 0);
+}
+
 static void reserve_without_commit(struct script *s)
 {
     struct net_census census;
@@ -1989,6 +2009,7 @@ static const struct script_case scripts[] = {
     SCRIPT(keepalive_is_answered),
     SCRIPT(send_bound_and_writable),
     SCRIPT(reserve_appends_to_one_segment),
+    SCRIPT(busy_port_gathers),
     SCRIPT(reserve_without_commit),
     SCRIPT(id_goes_stale),
     SCRIPT(slow_reader_is_coalesced),
