@@ -123,8 +123,10 @@ static void publish_arrived(struct device *device, const struct mqtt_publish *pu
                    (int)publish->topic.length, (const char *)publish->topic.data);
         return;
     }
+    /* What a publisher repeats at QoS 1 is new to a subscriber at QoS 0 that lost the first copy, and comes late. */
+    const bool ordered = !traffic->shared && (effective > 0 || mark.qos != 1);
     ledger_receive(world, &traffic->ledger, traffic->shared ? GROUP : device->index, publish->payload.data,
-                   publish->payload.length, effective != 1 && mark.qos != 1, !traffic->shared);
+                   publish->payload.length, effective != 1 && mark.qos != 1, ordered);
     if (!traffic->shared && device->version == MQTT_V5) {
         identifiers_check(device, publish, name);
     }
