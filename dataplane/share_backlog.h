@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 enum {
-    SHARE_PLACES = 64,        /* groups that are told apart; others share a place */
+    SHARE_PLACES = 64,         /* groups that are told apart; others share a place */
     BACKLOG_GOOD_FOR = 500000, /* microseconds */
 };
 
