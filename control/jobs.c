@@ -46,7 +46,7 @@ static void *thread_run(void *argument)
     struct jobs *jobs = argument;
     pthread_mutex_lock(&jobs->lock);
     for (;;) {
-        struct job *job;
+        struct job *job = NULL;
         while (!jobs->ending && !(job = queue_take(&jobs->waiting)))
             pthread_cond_wait(&jobs->begun, &jobs->lock);
         if (jobs->ending)
