@@ -309,5 +309,5 @@ int main(int argc, char **argv)
     }
     world_make(&world, &bench, workers);
     const bool good = is_storm ? storm_run(&world) : retained_run(&world);
-    return world.failed || (holds && !good);
+    return !world_end(&world) || (holds && !good);
 }

@@ -5,8 +5,6 @@
 
 #include "dataplane/login_desk.h"
 
-TestSuite(login_desk, .timeout = 20);
-
 static struct doorbell bells[2];
 
 static struct login_desk *desk_make(uint32_t max_logins, uint32_t workers, uint32_t worker)
@@ -133,7 +131,7 @@ static void *housekeeper_run(void *arg)
     return NULL;
 }
 
-Test(login_desk, between_two_threads, .timeout = 60)
+Test(login_desk, between_two_threads)
 {
     struct owner {
         uint32_t slot, number;
