@@ -23,6 +23,7 @@ struct command {
     bool waiting;               /* for command_resume */
     bool failed;                /* the error line is out: drain the page silently */
     bool complete;              /* no further page is needed */
+    uint64_t hidden;            /* counters of 0 that nobody asked for */
     char error[SHM_ERROR_TEXT];
 };
 
@@ -56,10 +57,13 @@ static json_t *dataplane_object(const struct command_context *context)
     return object;
 }
 
-static void put_end(const struct command_context *context, const struct command_sink *sink, uint64_t count)
+static void put_end(const struct command_context *context, const struct command_sink *sink, uint64_t count,
+                    uint64_t hidden)
 {
     json_t *end = json_object();
     json_object_set_new(end, "count", json_integer((json_int_t)count));
+    if (hidden)
+        json_object_set_new(end, "hidden", json_integer((json_int_t)hidden));
     json_object_set_new(end, "dataplane", dataplane_object(context));
     put_line(sink, "end", end);
 }
@@ -90,17 +94,65 @@ static void finish_list(struct command *command)
     }
     for (uint32_t i = 0; (record = record_list_sorted(&command->list, i)) != NULL; i++)
         put_line(&command->sink, "record", json_incref(record));
-    put_end(command->context, &command->sink, command->list.matched);
+    put_end(command->context, &command->sink, command->list.matched, command->hidden);
+}
+
+/* The worker whose counters are asked for; SHM_WORKER_ANY: all together. False, with the reason told: there is none. */
+static bool worker_wanted(struct command *command, const struct stats_reader *reader, uint32_t *worker)
+{
+    const json_t *wanted = json_object_get(command->request, "worker");
+    const uint32_t count = reader ? stats_reader_workers(reader) : 0;
+    *worker = SHM_WORKER_ANY;
+    if (!wanted || !reader)
+        return true;
+    if (json_is_integer(wanted) && json_integer_value(wanted) >= 0 && json_integer_value(wanted) < count) {
+        *worker = (uint32_t)json_integer_value(wanted);
+        return true;
+    }
+    struct shm_error error;
+    shm_error_set(&error, "there is no such worker; they are 0 to %u", count - 1);
+    put_error(&command->sink, error.text);
+    return false;
 }
 
 static void show_counters(struct command *command)
 {
     struct stats_reader *reader = peer_statistics(command->context->peer);
+    uint32_t worker;
+    if (!worker_wanted(command, reader, &worker))
+        return;
     if (reader) {
         stats_reader_refresh(reader);
         for (uint32_t i = 0; i < stats_reader_count(reader); i++)
-            if (!offer(command, json_from_statistic(reader, stats_reader_entry(reader, i))))
+            if (!offer(command, json_from_statistic(reader, stats_reader_entry(reader, i), worker)))
                 break;
+    }
+    finish_list(command);
+}
+
+/* The stack's counters, each in its group. What never happened is told only to who asks for all. */
+static void show_tcp(struct command *command)
+{
+    struct stats_reader *reader = peer_statistics(command->context->peer);
+    const bool all = json_is_true(json_object_get(command->request, "all"));
+    const size_t prefix = strlen(STATS_GROUP_NET);
+    uint32_t worker;
+    if (!worker_wanted(command, reader, &worker))
+        return;
+    if (reader)
+        stats_reader_refresh(reader);
+    for (uint32_t i = 0; reader && i < stats_reader_count(reader); i++) {
+        const struct stats_entry *entry = stats_reader_entry(reader, i);
+        if (strncmp(entry->group, STATS_GROUP_NET, prefix) != 0)
+            continue;
+        json_t *record = json_from_statistic(reader, entry, worker);
+        json_object_set_new(record, "group", json_string(entry->group + prefix));
+        if (!all && json_integer_value(json_object_get(record, "value")) == 0) {
+            command->hidden += record_list_wants(&command->list, record);
+            json_decref(record);
+        } else if (!offer(command, record)) {
+            break;
+        }
     }
     finish_list(command);
 }
@@ -186,7 +238,7 @@ static void run_user(struct command *command)
     if (result != 0)
         put_error(&command->sink, error.text);
     else
-        put_end(command->context, &command->sink, users_count(users));
+        put_end(command->context, &command->sink, users_count(users), 0);
 }
 
 /* ---- lists from the dataplane ----------------------------------------------------------------------------------- */
@@ -362,7 +414,7 @@ static const struct listing listings[] = {
     {"census", SHM_REQUEST_CENSUS, NULL},   {"listeners", SHM_REQUEST_LISTENERS, NULL},
     {"counters", 0, show_counters},         {"config", 0, show_config},
     {"version", 0, show_version},           {"users", 0, show_users},
-    {"drain", SHM_REQUEST_DRAIN, NULL},
+    {"drain", SHM_REQUEST_DRAIN, NULL},     {"tcp", 0, show_tcp},
 };
 
 static const struct listing *find_listing(const char *name)
@@ -418,7 +470,7 @@ static bool run(struct command *command, struct shm_error *error)
     const struct listing *listing = verb && strcmp(verb, "show") == 0 ? find_listing(what) : NULL;
     if (!listing) {
         put_error(&command->sink, "unknown command; there are: show runtime|ports|clients|connections|census|listeners|"
-                                  "counters|config|version|users|drain, kick CLIENT, drain, user add|delete NAME");
+                                  "counters|tcp|config|version|users|drain, kick CLIENT, drain, user add|delete NAME");
         return false;
     }
     if (listing->show)

@@ -316,10 +316,15 @@ json_t *json_from_reply(const struct shm_reply *reply)
     return object;
 }
 
-static void fill_histogram(json_t *object, const struct stats_reader *reader, const struct stats_entry *entry)
+static void fill_histogram(json_t *object, const struct stats_reader *reader, const struct stats_entry *entry,
+                           uint32_t worker)
 {
     struct histogram merged;
-    stats_reader_histogram(reader, entry, &merged);
+    const struct histogram *one = worker == SHM_WORKER_ANY ? NULL : stats_reader_histogram_of(reader, entry, worker);
+    if (one)
+        merged = *one;
+    else
+        stats_reader_histogram(reader, entry, &merged);
     set_number(object, "value", merged.count);
     set_number(object, "mean", merged.count ? merged.sum / merged.count : 0);
     set_number(object, "p50", histogram_percentile(&merged, 5000));
@@ -329,7 +334,7 @@ static void fill_histogram(json_t *object, const struct stats_reader *reader, co
     set_number(object, "max", merged.maximum);
 }
 
-json_t *json_from_statistic(const struct stats_reader *reader, const struct stats_entry *entry)
+json_t *json_from_statistic(const struct stats_reader *reader, const struct stats_entry *entry, uint32_t worker)
 {
     static const char *const kinds[] = {
         [STATS_COUNTER] = "counter", [STATS_GAUGE] = "gauge", [STATS_HISTOGRAM] = "histogram"};
@@ -339,13 +344,15 @@ json_t *json_from_statistic(const struct stats_reader *reader, const struct stat
     set_text(object, "kind", kinds[entry->kind]);
     set_text(object, "unit", entry->unit);
     if (entry->kind == STATS_HISTOGRAM)
-        fill_histogram(object, reader, entry);
+        fill_histogram(object, reader, entry, worker);
     else
-        set_number(object, "value", stats_reader_sum(reader, entry));
+        set_number(object, "value",
+                   worker == SHM_WORKER_ANY ? stats_reader_sum(reader, entry)
+                                            : stats_reader_value(reader, entry, worker));
     if (entry->kind != STATS_HISTOGRAM && entry->scope == STATS_WORKER) {
         json_t *workers = json_array();
-        for (uint32_t worker = 0; worker < stats_reader_workers(reader); worker++)
-            json_array_append_new(workers, json_integer((json_int_t)stats_reader_value(reader, entry, worker)));
+        for (uint32_t i = 0; i < stats_reader_workers(reader); i++)
+            json_array_append_new(workers, json_integer((json_int_t)stats_reader_value(reader, entry, i)));
         json_object_set_new(object, "workers", workers);
     }
     set_text(object, "help", entry->help);

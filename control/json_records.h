@@ -19,8 +19,9 @@ json_t *json_from_reply(const struct shm_reply *reply);
  * cycles and messages of an iteration, the distribution of loop times. All since the dataplane's start. */
 void json_add_timing(json_t *object, const struct stats_reader *reader, uint32_t worker);
 
-/* A counter, gauge or histogram with its value in all workers together and in each. */
-json_t *json_from_statistic(const struct stats_reader *reader, const struct stats_entry *entry);
+/* A counter, gauge or histogram with its value in all workers together and in each. With a `worker` that is not
+ * SHM_WORKER_ANY, the value is that worker's. */
+json_t *json_from_statistic(const struct stats_reader *reader, const struct stats_entry *entry, uint32_t worker);
 
 /* Bytes of a peer as a JSON string. */
 json_t *json_from_bytes(const uint8_t *bytes, size_t length);

@@ -98,6 +98,12 @@ static int filter_matches(const struct record_list *list, json_t *record, struct
     return 1;
 }
 
+bool record_list_wants(const struct record_list *list, json_t *record)
+{
+    struct shm_error error;
+    return filter_matches(list, record, &error) != 0;
+}
+
 /* Does `a` come before `b`? Largest first; texts in their order. */
 static bool comes_before(const struct record_list *list, json_t *a, json_t *b)
 {

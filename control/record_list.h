@@ -37,6 +37,9 @@ enum record_list_result {
     RECORD_LIST_ERROR, /* the record has no such field */
 };
 
+/* Would the filter let this record through? Also when it has no such field: offering it then says so. */
+bool record_list_wants(const struct record_list *list, json_t *record);
+
 /* Offer a record; the caller keeps its reference.
  *
  * Patterns: "text" must match the whole value, with * ? [] as in the shell; numbers also take ">N" and "<N". */

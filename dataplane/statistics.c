@@ -28,8 +28,14 @@ static const struct stats_definition gauge_definitions[] = {
 };
 #undef DATAPLANE_GAUGE
 
-#define NET_COUNTER(name, unit, help) {#name, STATS_COUNTER, unit, help},
-static const struct stats_definition net_definitions[] = {
+/* A row is the beginning of a group, or a counter of it. */
+struct net_row {
+    const char *group;
+    struct stats_definition definition;
+};
+#define NET_GROUP(name) {.group = STATS_GROUP_NET #name},
+#define NET_COUNTER(name, unit, help) {.definition = {#name, STATS_COUNTER, unit, help}},
+static const struct net_row net_rows[] = {
 #include "lib/net/counters.def"
 };
 #undef NET_COUNTER
@@ -52,6 +58,24 @@ static int group_add(struct stats_builder *builder, const char *name, const stru
     const int result = stats_builder_add(builder, STATS_WORKER, name, definitions, count, error);
     *offset = (uint32_t)result;
     return result < 0 ? -1 : 0;
+}
+
+/* The counters of the stack lie one behind the other, whatever group they are shown in: net_counters() is copied whole.
+ */
+static int net_add(struct stats_builder *builder, uint32_t *offset, struct shm_error *error)
+{
+    const char *group = NULL;
+    uint32_t added, count = 0;
+    for (uint32_t i = 0; i < RTE_DIM(net_rows); i++) {
+        if (net_rows[i].group != NULL) {
+            group = net_rows[i].group;
+        } else if (group_add(builder, group, &net_rows[i].definition, 1, &added, error) != 0) {
+            return -1;
+        } else if (count++ == 0) {
+            *offset = added;
+        }
+    }
+    return 0;
 }
 
 /* Counters have lower-case names. */
@@ -88,8 +112,7 @@ int statistics_create(struct dataplane *dataplane, struct shm_error *error)
     }
     if (group_add(builder, "mqtt", mqtt_definitions, RTE_DIM(mqtt_definitions), &dataplane->stats_offset.mqtt, error) !=
             0 ||
-        group_add(builder, "net", net_definitions, RTE_DIM(net_definitions), &dataplane->stats_offset.net, error) !=
-            0 ||
+        net_add(builder, &dataplane->stats_offset.net, error) != 0 ||
         codec_add(builder, &dataplane->stats_offset.codec, error) != 0 ||
         group_add(builder, "runtime", runtime_definitions, RTE_DIM(runtime_definitions),
                   &dataplane->stats_offset.runtime, error) != 0 ||

@@ -133,6 +133,7 @@ static uint32_t rack_reordering_window(const struct tcp_connection *c)
 
 void tcp_mark_lost(struct tcp_connection *c, struct tcp_segment *segment)
 {
+    COUNT(c->stack, tcp_marked_lost);
     segment_ring_remove(&c->in_flight, segment);
     c->flags |= (uint32_t)TCP_FLAG_DISORDER;
     segment->flags = (uint8_t)((segment->flags & ~TCP_SEGMENT_RESENT) | TCP_SEGMENT_LOST);
@@ -428,8 +429,10 @@ static void undo(struct tcp_connection *c)
 static void undo_check(struct tcp_connection *c, const struct acknowledgement *work)
 {
     if ((c->flags & TCP_FLAG_UNDO) && (c->flags & TCP_FLAG_TIMESTAMPS) && c->undo_timestamp && work->advanced &&
-        work->in->options.has_timestamp && sequence_before(work->in->options.timestamp_echo, c->undo_timestamp & ~1u))
+        work->in->options.has_timestamp && sequence_before(work->in->options.timestamp_echo, c->undo_timestamp & ~1u)) {
+        COUNT(c->stack, tcp_undone_by_timestamp);
         undo(c);
+    }
 }
 
 /*
@@ -439,6 +442,7 @@ static void undo_check(struct tcp_connection *c, const struct acknowledgement *w
 static void doubt_check(struct tcp_connection *c, const struct acknowledgement *work)
 {
     if (c->recovery == TCP_RECOVERY_DOUBT_NEW && work->advanced) {
+        COUNT(c->stack, tcp_undone_by_probing);
         undo(c);
     } else if (c->recovery == TCP_RECOVERY_DOUBT && work->advanced && !work->sacked && c->send_unsent) {
         c->recovery = TCP_RECOVERY_DOUBT_NEW;
@@ -515,6 +519,7 @@ static void first_slow_start(struct tcp_connection *c, uint32_t acked, uint32_t 
     acked = acked < bound ? acked : bound;
     c->congestion_window += state[HYSTART_PHASE] & HYSTART_CONSERVATIVE ? acked / 4 : acked;
     if ((state[HYSTART_PHASE] >> 8 & 0xff) >= HYSTART_ROUNDS) {
+        COUNT(c->stack, tcp_slow_start_ended);
         c->slow_start_threshold = c->congestion_window;
         congestion_of(c)->start(c);
     }

@@ -395,8 +395,10 @@ static void ecn_received(struct tcp_connection *c, const struct tcp_input *in)
 {
     enum { CONGESTION_EXPERIENCED = 3 };
 
-    if (in->flags & RTE_TCP_CWR_FLAG)
+    if (in->flags & RTE_TCP_CWR_FLAG) {
+        COUNT(c->stack, tcp_ecn_reductions_received);
         c->flags &= ~(uint32_t)TCP_FLAG_ECN_ECHO;
+    }
     if (in->packet->congestion != CONGESTION_EXPERIENCED)
         return;
     COUNT(c->stack, tcp_ecn_marks_received);

@@ -96,6 +96,7 @@ static void moved_reset(struct net_stack *stack, const struct tcp_connection *c)
     bare.neighbour = (uint32_t)neighbour;
     bare.interface = (uint8_t)interface;
     COUNT(stack, tcp_resets_sent);
+    COUNT(stack, tcp_resets_not_moved);
     tcp_send_bare(stack, &bare);
 }
 

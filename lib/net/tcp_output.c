@@ -89,6 +89,7 @@ void tcp_reset_segment(struct net_stack *stack, const struct tcp_input *in)
         bare.ack = in->sequence + in->length + !!(in->flags & RTE_TCP_SYN_FLAG) + !!(in->flags & RTE_TCP_FIN_FLAG);
     }
     COUNT(stack, tcp_resets_sent);
+    COUNT(stack, tcp_resets_unexpected);
     tcp_send_bare(stack, &bare);
 }
 

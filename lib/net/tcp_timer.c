@@ -160,6 +160,7 @@ static void silence_check(struct tcp_connection *c)
 /* REQ RFC5482 4.2: as long as the user timeout allows [test: net_script/user_timeout] */
 static void give_up(struct tcp_connection *c)
 {
+    COUNT(c->stack, tcp_resets_timeout);
     tcp_send_reset(c);
     connection_end(c, TCP_CLOSE_TIMEOUT);
 }
@@ -177,6 +178,7 @@ static void retransmission_timeout(struct tcp_connection *c)
 
     /* RFC 9293's R2, in seconds. */
     if (user_timeout_over(c)) {
+        COUNT(c->stack, tcp_user_timeouts);
         give_up(c);
         return;
     }
@@ -250,6 +252,7 @@ static void tail_loss_probe(struct tcp_connection *c)
 static void persist(struct tcp_connection *c)
 {
     if (user_timeout_over(c) && c->send_window != 0 && c->backoff > 8) {
+        COUNT(c->stack, tcp_user_timeouts);
         give_up(c);
         return;
     }
@@ -273,6 +276,7 @@ static void memory_retry(struct tcp_connection *c)
 static void syn_timeout(struct tcp_connection *c)
 {
     if (c->probes >= c->stack->config.syn_retries) {
+        COUNT(c->stack, tcp_connect_timeouts);
         connection_end(c, TCP_CLOSE_CONNECT_TIMEOUT);
         return;
     }
@@ -379,6 +383,7 @@ static void keep_due(struct tcp_connection *c)
     c->keep_at = 0;
     if (c->flags & TCP_FLAG_DETACHED) { /* the application is gone and the peer does not finish */
         if (c->state == TCP_STATE_FIN_WAIT_2) {
+            COUNT(c->stack, tcp_fin_wait_timeouts);
             connection_end(c, TCP_CLOSE_TIMEOUT);
             return;
         }
@@ -405,6 +410,7 @@ static void keep_due(struct tcp_connection *c)
         return;
     }
     if (c->probes >= config->keepalive_probes) {
+        COUNT(c->stack, tcp_keepalive_timeouts);
         give_up(c);
         return;
     }

@@ -169,8 +169,10 @@ void tcp_abort(struct tcp_connection *c)
 {
     if (c->state == TCP_STATE_CLOSED)
         return;
-    if (c->state != TCP_STATE_SYN_SENT && c->state != TCP_STATE_TIME_WAIT)
+    if (c->state != TCP_STATE_SYN_SENT && c->state != TCP_STATE_TIME_WAIT) {
+        COUNT(c->stack, tcp_resets_aborted);
         tcp_send_reset(c);
+    }
     connection_end(c, TCP_CLOSE_ABORTED);
 }
 

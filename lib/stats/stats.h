@@ -40,6 +40,7 @@
 #define STATS_NAME_SIZE 64u
 #define STATS_UNIT_SIZE 24u
 #define STATS_HELP_SIZE 112u
+#define STATS_GROUP_NET "net_" /* how the names of the TCP/IP stack's groups begin */
 #define STATS_DEFINITIONS_MAX 4096u
 #define STATS_WORDS_MAX (1u << 20) /* 64-bit words of a block */
 #define STATS_WORKERS_MAX 64u

@@ -68,6 +68,7 @@ static void active_open_syn_is_repeated_then_given_up(struct script *s)
     EXPECT(s, S, 0, 0, 0);
     EXPECT_NOTHING(s);
     CHECK(s, s->closed && s->reason == TCP_CLOSE_CONNECT_TIMEOUT);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_connect_timeouts) == 1);
 }
 
 static void rst_in_syn_sent(struct script *s)
@@ -567,6 +568,7 @@ static void sack_two_holes_and_partial_ack(struct script *s)
     tcp_info(s->connection, &info);
     CHECK(s, !info.recovering && info.in_flight == 0);
     CHECK(s, script_counter(s, NET_COUNTER_tcp_fast_recoveries) == 1);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_marked_lost) > 0);
 }
 
 static void loss_of_a_retransmission(struct script *s)
@@ -670,6 +672,7 @@ static void spurious_timeout_is_undone(struct script *s)
     script_send(s, A, 1, 3001, 65535, 0);
     tcp_info(s->connection, &after);
     CHECK(s, script_counter(s, NET_COUNTER_tcp_undone) == 1);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_undone_by_timestamp) == 1);
     CHECK(s, after.congestion_window >= before.congestion_window);
 }
 
@@ -680,6 +683,8 @@ static void user_timeout(struct script *s)
     script_app_send(s, 100);
     script_wait(s, 60000000);
     CHECK(s, s->closed && s->reason == TCP_CLOSE_TIMEOUT);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_user_timeouts) == 1 &&
+                 script_counter(s, NET_COUNTER_tcp_resets_timeout) == 1);
 }
 
 static void transmit_full_is_recovered(struct script *s)
@@ -965,6 +970,8 @@ static void abort_sends_rst(struct script *s)
     script_turn(s);
     EXPECT(s, R | A, 11, 1, 0);
     CHECK(s, s->closed && s->reason == TCP_CLOSE_ABORTED);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_resets_aborted) == 1);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_resets_unexpected) == 0);
     script_send(s, A, 1, 11, 65535, 5); /* what is still on the way */
     EXPECT(s, R, 11, 0, 0);
 }
@@ -1004,6 +1011,8 @@ static void keepalive(struct script *s)
     EXPECT_NOTHING(s);
     script_wait(s, 10000000);
     CHECK(s, s->closed && s->reason == TCP_CLOSE_TIMEOUT);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_keepalive_timeouts) == 1);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_user_timeouts) == 0);
 }
 
 static void keepalive_is_answered(struct script *s)
@@ -1684,6 +1693,7 @@ static void ecn_is_echoed_until_cwr(struct script *s)
     script_send(s, A | C, 201, 1, 65535, 100);
     EXPECT(s, A, 1, 301, 0);
     CHECK(s, script_counter(s, NET_COUNTER_tcp_ecn_marks_received) == 1);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_ecn_reductions_received) == 1);
 }
 
 static void ecn_is_asked_for_once(struct script *s)
@@ -1819,6 +1829,7 @@ static void spurious_timeout_is_found_by_frto(struct script *s)
     script_send(s, A, 1, 2001, 65535, 0); /* nobody repeated that one */
     tcp_info(s->connection, &info);
     CHECK(s, script_counter(s, NET_COUNTER_tcp_undone) == 1 && !info.recovering);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_undone_by_probing) == 1);
     CHECK(s, info.congestion_window >= before.congestion_window);
     EXPECT(s, A, 8001, 1, 1000);
     CHECK(s, script_counter(s, NET_COUNTER_tcp_retransmits) == 1);

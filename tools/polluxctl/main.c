@@ -9,7 +9,7 @@
 
 #include "tools/polluxctl/verbs.h"
 
-enum { OPTION_TO = 256, OPTION_RATE, OPTION_PERMANENT, OPTION_STOP }; /* of drain: they have no letters */
+enum { OPTION_TO = 256, OPTION_RATE, OPTION_PERMANENT, OPTION_STOP, OPTION_WORKER }; /* they have no letters */
 
 static int usage_error(const char *text, const char *what)
 {
@@ -53,6 +53,8 @@ static int take_options(int argc, char **argv, struct options *options)
                                           {"version", no_argument, NULL, 'V'},
                                           {"interval", required_argument, NULL, 'i'},
                                           {"once", no_argument, NULL, '1'},
+                                          {"all", no_argument, NULL, 'a'},
+                                          {"worker", required_argument, NULL, OPTION_WORKER},
                                           {"help", no_argument, NULL, 'h'},
                                           {"to", required_argument, NULL, OPTION_TO},
                                           {"rate", required_argument, NULL, OPTION_RATE},
@@ -60,7 +62,7 @@ static int take_options(int argc, char **argv, struct options *options)
                                           {"stop", no_argument, NULL, OPTION_STOP},
                                           {NULL, 0, NULL, 0}};
     int option, error = 0;
-    while (error == 0 && (option = getopt_long(argc, argv, "r:jf:s:n:wt:i:1Vh", table, NULL)) != -1) {
+    while (error == 0 && (option = getopt_long(argc, argv, "r:jf:s:n:wt:i:1aVh", table, NULL)) != -1) {
         switch (option) {
         case 'r':
             options->run_dir = optarg;
@@ -90,6 +92,12 @@ static int take_options(int argc, char **argv, struct options *options)
             break;
         case '1':
             options->once = true;
+            break;
+        case 'a':
+            options->all = true;
+            break;
+        case OPTION_WORKER:
+            error = take_number(optarg, "--worker takes the number of a worker, not ", &options->worker);
             break;
         case OPTION_TO:
             options->to = optarg;
@@ -141,8 +149,12 @@ static int run(int count, char **words, const struct options *options)
     if (count > used + (verb->argument ? 1 : 0))
         return usage_error("there is a word too many: ", words[used + (verb->argument ? 1 : 0)]);
     const bool top = strcmp(verb->words[0], "top") == 0;
-    if (options->once && !top)
-        return usage_error("--once is for top", "");
+    if ((options->once || options->interval) && !top && !verb->counts)
+        return usage_error("--interval and --once are for top, show tcp and show counters", "");
+    if (options->worker >= 0 && !verb->counts)
+        return usage_error("--worker is for show tcp and show counters", "");
+    if (options->all && (!verb->counts || strcmp(verb->words[1], "tcp") != 0))
+        return usage_error("--all is for show tcp", "");
     if (!verb->list && (options->filter || ((options->sort || options->limit) && !top)))
         return usage_error("--filter, --sort and --limit are for lists", "");
     if (strcmp(verb->words[0], "drain") != 0 && (options->to || options->rate || options->permanent || options->stop))
@@ -152,7 +164,7 @@ static int run(int count, char **words, const struct options *options)
 
 int main(int argc, char **argv)
 {
-    struct options options = {.run_dir = "/run/pollux", .timeout = 30, .interval = 2};
+    struct options options = {.run_dir = "/run/pollux", .timeout = 30, .worker = -1};
     setlocale(LC_ALL, "");
     int status = take_options(argc, argv, &options);
     if (status == 0)

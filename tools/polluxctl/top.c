@@ -15,6 +15,7 @@
 #include "tools/polluxctl/timing.h"
 #include "tools/polluxctl/views.h"
 
+#define INTERVAL 2         /* seconds, unless said otherwise */
 #define BAR 30             /* columns of the longest bar */
 #define CANDIDATES 200     /* clients asked for: those with most messages so far, or with the longest queues */
 #define CLIENTS_SHOWN 10   /* without a screen to fill, unless --limit says otherwise */
@@ -57,31 +58,6 @@ static double seconds_now(void)
 
 /* ---- Asking ------------------------------------------------------------------------------------------------------ */
 
-/* The records of a listing into an array; `end`, if it is not NULL, gets what was said behind them. */
-static enum exit_status fetch(struct session *session, const struct options *options, const char *listing,
-                              json_t *records, json_t **end)
-{
-    json_t *line;
-    enum exit_status status = verb_ask(session, "show", listing, options);
-    while (status == EXIT_OK && (line = session_next(session)) != NULL) {
-        json_t *record = json_object_get(line, "record"), *last = json_object_get(line, "end");
-        const char *error = json_string_value(json_object_get(line, "error"));
-        if (record)
-            json_array_append(records, record);
-        if (last && end)
-            *end = json_incref(json_object_get(last, "dataplane"));
-        if (error) {
-            snprintf(session->error, sizeof session->error, "%s", error);
-            status = EXIT_REFUSED;
-        }
-        json_decref(line);
-        if (!record)
-            break;
-    }
-    session_close(session);
-    return status;
-}
-
 /* Those with most messages so far are where rates are high; those with queues may have low rates. */
 static enum exit_status fetch_clients(struct session *session, const struct options *options, json_t *by_id)
 {
@@ -93,12 +69,17 @@ static enum exit_status fetch_clients(struct session *session, const struct opti
         size_t index;
         list.sort = orders[i];
         list.limit = CANDIDATES;
-        status = fetch(session, &list, "clients", records, NULL);
+        status = verb_fetch(session, &list, "clients", records, NULL);
         json_array_foreach(records, index, record)
             json_object_set(by_id, json_string_value(json_object_get(record, "id")), record);
         json_decref(records);
     }
     return status;
+}
+
+static long interval_of(const struct options *options)
+{
+    return options->interval ? options->interval : INTERVAL;
 }
 
 static uint64_t sessions_of(const struct sample *sample)
@@ -117,7 +98,7 @@ static enum exit_status take(struct sample *sample, const struct sample *before,
     all.sort = NULL;
     all.limit = 0;
     *sample = (struct sample){.at = seconds_now(), .workers = json_array(), .clients = json_object()};
-    enum exit_status status = fetch(session, &all, "runtime", sample->workers, &sample->dataplane);
+    enum exit_status status = verb_fetch(session, &all, "runtime", sample->workers, &sample->dataplane);
     if (status != EXIT_OK || json_array_size(sample->workers) == 0)
         return status;
     if (before && sessions_of(sample) > FEW_SESSIONS && number % MANY_EVERY != 0) {
@@ -389,8 +370,7 @@ static enum exit_status once(struct session *session, const struct options *opti
                             .clients = options->limit > 0 ? (size_t)options->limit : CLIENTS_SHOWN};
     enum exit_status status = take(&before, NULL, session, options, 0);
     if (status == EXIT_OK && json_array_size(before.workers) > 0) {
-        const double interval = (double)options->interval;
-        const struct timespec pause = {.tv_sec = (time_t)interval};
+        const struct timespec pause = {.tv_sec = interval_of(options)};
         nanosleep(&pause, NULL);
     }
     if (status == EXIT_OK)
@@ -437,7 +417,7 @@ static enum exit_status watch(struct session *session, const struct options *opt
         order = key == 'b' ? BY_BACKLOG : key == 'r' ? BY_RATE : order;
         if (key != 0)
             continue;
-        next = seconds_now() + (double)options->interval;
+        next = seconds_now() + (double)interval_of(options);
         status = take(&now, &before, session, options, number++);
         measure_terminal(&screen);
         fputs("\033[H", stdout);

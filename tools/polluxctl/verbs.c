@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tools/polluxctl/changes.h"
 #include "tools/polluxctl/completion.h"
 #include "tools/polluxctl/format.h"
 #include "tools/polluxctl/password.h"
@@ -63,9 +64,26 @@ static const struct verb verbs[] = {
     {{"show", "counters"},
      NULL,
      true,
-     "Every counter, gauge and histogram with its unit and meaning. Of a dataplane that is down: the last values.",
-     "polluxctl show counters --filter 'name=*drop*' --filter 'value=>0'\npolluxctl show counters --filter group=tcp\n",
-     run_show},
+     "Every counter, gauge and histogram with its unit and meaning. Of a dataplane that is down: the last values. "
+     "--worker N: of that worker alone. --interval S: what was counted in that time, again and again until Ctrl-C; "
+     "with --once or --json, once.",
+     "polluxctl show counters --filter 'name=*drop*' --filter 'value=>0'\n"
+     "polluxctl show counters --filter group=mqtt --interval 5\n",
+     run_show,
+     .counts = true},
+    {{"show", "tcp"},
+     NULL,
+     true,
+     "What the TCP/IP stack has met, by event and by cause of a drop: handshakes and SYN cookies, losses and how they "
+     "were found (RACK, tail loss probe, timeout) or taken back, congestion, windows, resets and time-outs by cause, "
+     "segments that were not accepted, fragments, path MTU. What never happened is left out; --all has it too. "
+     "--worker N: of that worker alone. --interval S: what was counted in that time, again and again until Ctrl-C; "
+     "with --once or --json, once.",
+     "polluxctl show tcp\npolluxctl show tcp --filter group=recovery --all\n"
+     "polluxctl show tcp --filter 'name=drop*'\npolluxctl show tcp --interval 5\n"
+     "polluxctl show tcp --json --all | jq '.records[] | select(.name==\"tcp_timeouts\").value'\n",
+     run_show,
+     .counts = true},
     {{"show", "census"},
      NULL,
      true,
@@ -257,8 +275,10 @@ void verb_print_usage(FILE *output)
         "  -n, --limit N          at most N records\n"
         "  -w, --wide             do not fit tables to the terminal\n"
         "  -t, --timeout S        seconds that `wait ready` waits\n"
-        "  -i, --interval S       of `top`: seconds between two looks (2)\n"
-        "  -1, --once             of `top`: one interval, then end\n"
+        "  -a, --all              of `show tcp`: what never happened too\n"
+        "      --worker N         of `show tcp` and `show counters`: only worker N\n"
+        "  -i, --interval S       of `top`, `show tcp`, `show counters`: seconds between two looks (2)\n"
+        "  -1, --once             of the same: one interval, then end\n"
         "      --to, --permanent, --rate, --stop   of `drain`: see polluxctl drain --help\n"
         "  -V, --version          print the version\n"
         "  -h, --help             this text; after a command: its help and examples\n"
@@ -271,9 +291,11 @@ void verb_print_usage(FILE *output)
 void verb_print_help(FILE *output, const struct verb *verb)
 {
     const char *line = verb->examples;
-    fprintf(output, "Usage: polluxctl %s%s%s%s%s%s\n\n%s\n\nExamples:\n", verb->words[0], verb->words[1] ? " " : "",
+    fprintf(output, "Usage: polluxctl %s%s%s%s%s%s%s%s\n\n%s\n\nExamples:\n", verb->words[0], verb->words[1] ? " " : "",
             verb->words[1] ? verb->words[1] : "", verb->argument ? " " : "", verb->argument ? verb->argument : "",
-            verb->list ? " [--filter F=VALUE]... [--sort F] [--limit N] [--json]" : "", verb->help);
+            verb->list ? " [--filter F=VALUE]... [--sort F] [--limit N] [--json]" : "",
+            verb->counts ? " [--worker N] [--interval S [--once]]" : "",
+            verb->counts && strcmp(verb->words[1], "tcp") == 0 ? " [--all]" : "", verb->help);
     while (*line) {
         size_t length = strcspn(line, "\n") + 1;
         fputs("  ", output);
@@ -293,6 +315,10 @@ static json_t *make_request(const char *command, const char *argument, const str
         json_object_set_new(request, "sort", json_string(options->sort));
     if (options->limit)
         json_object_set_new(request, "limit", json_integer(options->limit));
+    if (options->all)
+        json_object_set_new(request, "all", json_true());
+    if (options->worker >= 0)
+        json_object_set_new(request, "worker", json_integer(options->worker));
     return request;
 }
 
@@ -310,6 +336,30 @@ enum exit_status verb_ask(struct session *session, const char *command, const ch
         status = session_send(session, request);
     }
     json_decref(request);
+    return status;
+}
+
+enum exit_status verb_fetch(struct session *session, const struct options *options, const char *listing,
+                            json_t *records, json_t **dataplane)
+{
+    json_t *line;
+    enum exit_status status = verb_ask(session, "show", listing, options);
+    while (status == EXIT_OK && (line = session_next(session)) != NULL) {
+        json_t *record = json_object_get(line, "record"), *last = json_object_get(line, "end");
+        const char *error = json_string_value(json_object_get(line, "error"));
+        if (record)
+            json_array_append(records, record);
+        if (last && dataplane)
+            *dataplane = json_incref(json_object_get(last, "dataplane"));
+        if (error) {
+            snprintf(session->error, sizeof session->error, "%s", error);
+            status = EXIT_REFUSED;
+        }
+        json_decref(line);
+        if (!record)
+            break;
+    }
+    session_close(session);
     return status;
 }
 
@@ -343,9 +393,7 @@ static int printer_open(struct printer *printer, const struct view *view, const 
     if (strcmp(view->name, "runtime") == 0)
         printer->workers = json_array();
     for (size_t i = 0; i < view->column_count; i++)
-        columns[i] = (struct table_column){
-            view->columns[i].title, view->columns[i].format != VIEW_TEXT && view->columns[i].format != VIEW_ENDPOINT,
-            view->columns[i].elastic};
+        columns[i] = view_table_column(&view->columns[i]);
     return table_open(&printer->table, stdout, columns, view->column_count,
                       options->wide ? 0 : table_terminal_width(stdout));
 }
@@ -439,6 +487,9 @@ static void printer_close(struct printer *printer, const json_t *end, const char
     json_int_t matched = json_integer_value(json_object_get(end, "count"));
     if (matched > (json_int_t)printer->count)
         printf("(%d of %d)\n", (int)printer->count, (int)matched);
+    json_int_t hidden = json_integer_value(json_object_get(end, "hidden"));
+    if (hidden > 0)
+        printf("%d more never happened; --all shows them\n", (int)hidden);
     if (!status_matters && running)
         return;
     if (printer->count > 0 || running)
@@ -484,6 +535,8 @@ static enum exit_status run_show(const struct verb *verb, const char *argument, 
 {
     struct session session;
     const char *what = strcmp(verb->words[0], "show") == 0 ? verb->words[1] : "users";
+    if (options->interval || options->once)
+        return changes_run(what, options);
     enum exit_status status = verb_ask(&session, "show", what, options);
     if (status == EXIT_OK)
         status = print_reply(&session, view_find(what), options);

@@ -18,8 +18,10 @@ struct options {
     const char *sort;
     long limit;    /* 0: none */
     long timeout;  /* seconds */
-    long interval; /* seconds */
+    long interval; /* seconds; 0: not said */
+    long worker;   /* only of this one; -1: all together */
     bool once;
+    bool all;       /* zeros too */
     json_t *filter; /* object of texts; NULL: none */
     const char *to; /* of drain: the other server */
     long rate;      /* of drain: clients a second; 0: as it is by itself */
@@ -33,6 +35,7 @@ struct verb {
     const char *help;
     const char *examples; /* lines */
     enum exit_status (*run)(const struct verb *verb, const char *argument, const struct options *options);
+    bool counts; /* shows counters: takes --worker, --interval, --once */
 };
 
 /* Find the verb that the words mean; each may be cut short while it stays unambiguous. `used` gets the number of words
@@ -43,6 +46,11 @@ const struct verb *verb_find(int count, char **words, int *used);
  * close, and has the reason of a failure. */
 enum exit_status verb_ask(struct session *session, const char *command, const char *argument,
                           const struct options *options);
+
+/* The records of a listing into an array; `dataplane`, if it is not NULL, gets what was said about it behind them, a
+ * new reference or NULL. The session is closed; it has the reason of a failure. */
+enum exit_status verb_fetch(struct session *session, const struct options *options, const char *listing,
+                            json_t *records, json_t **dataplane);
 
 void verb_print_usage(FILE *output);                         /* of the program */
 void verb_print_help(FILE *output, const struct verb *verb); /* of one verb */

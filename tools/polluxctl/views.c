@@ -108,6 +108,16 @@ static const struct view_column counter_columns[] = {
     {"UNIT", "unit", VIEW_TEXT, false},   {"", "help", VIEW_TEXT, true},
 };
 
+static const struct view_column change_columns[] = {
+    {"GROUP", "group", VIEW_TEXT, false},
+    {"NAME", "name", VIEW_TEXT, false},
+    {"CHANGE", "change", VIEW_COUNT, false},
+    {"PER SECOND", "per-second", VIEW_DECIMAL, false},
+    {"SINCE START", "value", VIEW_COUNT, false},
+    {"UNIT", "unit", VIEW_TEXT, false},
+    {"", "help", VIEW_TEXT, true},
+};
+
 static const struct view_column config_columns[] = {
     {"SETTING", "path", VIEW_TEXT, false},
     {"VALUE", "value", VIEW_TEXT, true},
@@ -140,6 +150,8 @@ static const struct view views[] = {
     {"clients", false, COLUMNS(client_columns)},
     {"listeners", false, COLUMNS(listener_columns)},
     {"counters", false, COLUMNS(counter_columns)},
+    {"tcp", false, COLUMNS(counter_columns)},
+    {"changes", false, COLUMNS(change_columns)},
     {"census", false, COLUMNS(census_columns)},
     {"connections", false, COLUMNS(connection_columns)},
     {"config", false, COLUMNS(config_columns)},
@@ -154,6 +166,12 @@ const struct view *view_find(const char *name)
         if (strcmp(views[i].name, name) == 0)
             return &views[i];
     return NULL;
+}
+
+struct table_column view_table_column(const struct view_column *column)
+{
+    const bool number = column->format != VIEW_TEXT && column->format != VIEW_ENDPOINT;
+    return (struct table_column){column->title, number, column->elastic};
 }
 
 const char *view_value(const json_t *value, char *text, size_t size)

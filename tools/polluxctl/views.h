@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "tools/polluxctl/table.h"
+
 enum view_format {
     VIEW_TEXT,
     VIEW_COUNT,
@@ -38,6 +40,9 @@ struct view {
 
 /* The view of `show NAME`, or NULL. */
 const struct view *view_find(const char *name);
+
+/* The column of a table that it is: numbers to the right. */
+struct table_column view_table_column(const struct view_column *column);
 
 /* A field of a record for people. Returns `text`. */
 const char *view_cell(const struct view_column *column, const json_t *record, char *text, size_t size);

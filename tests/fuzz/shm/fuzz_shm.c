@@ -147,7 +147,7 @@ static void fuzz_statistics(const uint8_t *data, size_t size)
     memcpy((uint8_t *)segment.base + sizeof(struct shm_segment_header), data, size);
     struct stats_reader *reader = stats_reader_attach(dup(segment.fd), NULL);
     for (uint32_t i = 0; reader && i < stats_reader_count(reader); i++) {
-        json_t *value = json_from_statistic(reader, stats_reader_entry(reader, i));
+        json_t *value = json_from_statistic(reader, stats_reader_entry(reader, i), SHM_WORKER_ANY);
         require(value != NULL);
         json_decref(value);
     }

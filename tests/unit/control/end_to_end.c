@@ -185,8 +185,47 @@ Test(end_to_end, top_measures_an_interval)
     cr_expect_gt(json_array_size(json_object_get(document, "clients")), 0);
     json_decref(document);
     expect(2, "--interval takes seconds above 0", "top --interval 0");
-    expect(2, "--once is for top", "show ports --once");
+    expect(2, "--interval and --once are for top, show tcp and show counters", "show ports --once");
     expect(2, "rate or backlog", "top --once --sort id");
+}
+
+Test(end_to_end, what_the_stack_has_met)
+{
+    start_both();
+    await("recovery  tcp_timeouts     14  events  retransmission timeouts", "show tcp");
+    expect(0, "1 more never happened; --all shows them", "show tcp");
+    cr_expect(strstr(output, "tcp_undone") == NULL && strstr(output, "messages_in") == NULL, "%s", output);
+    expect(0, "tcp_undone        0  events", "show tcp --all");
+    cr_expect(strstr(output, "never happened") == NULL, "%s", output);
+    expect(0, "tcp_timeouts      7  events", "show tcp --worker 1");
+    expect(1, "there is no such worker; they are 0 to 1", "show tcp --worker 2");
+    expect(0, "GROUP  NAME  VALUE  UNIT", "show tcp --filter name=nothing");
+    cr_expect(strstr(output, "never happened") == NULL, "%s", output);
+    expect(2, "--worker is for show tcp and show counters", "show clients --worker 1");
+    expect(2, "--all is for show tcp", "show counters --all");
+    json_t *document = ctl_json("show tcp");
+    const json_t *record = json_array_get(json_object_get(document, "records"), 0);
+    cr_expect_str_eq(json_string_value(json_object_get(record, "group")), "recovery");
+    cr_expect_eq(json_integer_value(json_array_get(json_object_get(record, "workers"), 1)), 7);
+    json_decref(document);
+}
+
+Test(end_to_end, counters_as_they_change)
+{
+    start_both();
+    expect(0, "nothing was counted in", "show tcp --interval 1 --once");
+    expect(0, "messages_in", "show counters --interval 1 --once");
+    expect(0, "In 1.", "show counters --interval 1");
+    expect(2, "--sort and --limit do not go with --interval", "show tcp --interval 1 --limit 3");
+    expect(2, "are for top, show tcp and show counters", "show clients --interval 1");
+    json_t *document = ctl_json("show counters --interval 1 --filter name=messages_in");
+    const json_t *record = json_array_get(json_object_get(document, "records"), 0);
+    const json_int_t change = json_integer_value(json_object_get(record, "change"));
+    const double seconds = json_real_value(json_object_get(document, "seconds"));
+    cr_expect_gt(change, 0);
+    cr_expect_lt(change, json_integer_value(json_object_get(record, "value")));
+    cr_expect_float_eq(json_real_value(json_object_get(record, "per-second")), (double)change / seconds, 1.0);
+    json_decref(document);
 }
 
 Test(end_to_end, words_may_be_cut_short_and_usage_errors_end_with_2)

@@ -21,6 +21,10 @@
     X(messages_in, STATS_COUNTER, "messages", "Publishes received") \
     X(sessions, STATS_GAUGE, "sessions", "Sessions now")
 
+#define RECOVERY(X)                                                     \
+    X(tcp_timeouts, STATS_COUNTER, "events", "retransmission timeouts") \
+    X(tcp_undone, STATS_COUNTER, "events", "window reductions taken back")
+
 #define STAGES(X)                               \
     X(rx, STATS_COUNTER, "cycles", "Receiving") \
     X(match, STATS_COUNTER, "cycles", "Looking up")
@@ -34,6 +38,7 @@ struct counters {
     struct histogram loop_time;
     STAGES(STATS_MEMBER)
     RUNTIME(STATS_MEMBER)
+    RECOVERY(STATS_MEMBER)
 };
 
 struct fake {
@@ -288,11 +293,13 @@ static int create_segments(struct fake *fake)
         {"loop_time", STATS_HISTOGRAM, "nanoseconds", "Time of an iteration that found work"}};
     static const struct stats_definition stages[] = {STAGES(STATS_DEFINITION)};
     static const struct stats_definition runtime[] = {RUNTIME(STATS_DEFINITION)};
+    static const struct stats_definition recovery[] = {RECOVERY(STATS_DEFINITION)};
     struct stats_builder *builder = stats_builder_create();
     if (stats_builder_add(builder, STATS_WORKER, "mqtt", definitions, 2, NULL) != 0 ||
         stats_builder_add(builder, STATS_WORKER, "loop", loop, 1, NULL) != 2 ||
         stats_builder_add(builder, STATS_WORKER, "stages", stages, 2, NULL) < 0 ||
         stats_builder_add(builder, STATS_WORKER, "runtime", runtime, 3, NULL) < 0 ||
+        stats_builder_add(builder, STATS_WORKER, STATS_GROUP_NET "recovery", recovery, 2, NULL) < 0 ||
         stats_builder_finish(builder, fake->workers, &fake->statistics, NULL) != 0)
         return -1;
     size_t request_size = shm_ring_segment_size(SHM_REQUEST_SLOTS, SHM_SLOT_SIZE);
@@ -320,6 +327,7 @@ static void publish(struct fake *fake)
     counters.busy_cycles += 1000;
     counters.idle_cycles += 3000;
     counters.busy_iterations++;
+    counters.tcp_timeouts = 7;
     histogram_record(&counters.loop_time, 1000);
     for (uint32_t worker = 0; worker < fake->workers; worker++) {
         stats_publish_begin(&fake->statistics, worker);
