@@ -622,7 +622,7 @@ void client_closed(void *arg, struct tcp_connection *tcp, enum tcp_close_reason 
             client_detach(worker, client);
         }
         if (client->moved_from != 0) {
-            client_moved_end(worker, client->moved_from - 1u, tcp_flow(tcp));
+            client_moved_end(worker, client->moved_from - 1u, tcp_flow(tcp), reason);
         }
         client_free(worker, client);
     }

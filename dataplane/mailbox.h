@@ -36,7 +36,7 @@ enum mail_type {
     MAIL_OWNER,          /* block: struct directory_mail. This worker does */
     MAIL_DISOWN,         /* block: struct directory_mail. These claims are given back */
     MAIL_CONNECTION,     /* block: struct moved_client. Go on with this connection */
-    MAIL_CONNECTION_END, /* block: struct net_flow. A connection that was handed over has ended */
+    MAIL_CONNECTION_END, /* block: struct moved_end. A connection that was handed over has ended */
     MAIL_SUBSCRIPTION,   /* block: struct subscription_mail. To the housekeeper: for the shared topic table */
 };
 

@@ -60,13 +60,13 @@ void client_arrive(struct worker *worker, const struct moved_client *moved)
     if (tcp == NULL) {
         worker->counters.closed_limit++;
         directory_disown(worker, &moved->id, 1);
-        client_moved_end(worker, moved->from, tcp_moved_flow(&moved->tcp));
+        client_moved_end(worker, moved->from, tcp_moved_flow(&moved->tcp), TCP_CLOSE_ABORTED);
         return;
     }
     struct client *client = client_create(worker, tcp, &worker->listeners[moved->listener]);
     if (client == NULL) {
         directory_disown(worker, &moved->id, 1);
-        client_moved_end(worker, moved->from, tcp_moved_flow(&moved->tcp));
+        client_moved_end(worker, moved->from, tcp_moved_flow(&moved->tcp), TCP_CLOSE_ABORTED);
         return;
     }
     client->moved_from = (uint8_t)(moved->from + 1);
@@ -81,13 +81,13 @@ void client_arrive(struct worker *worker, const struct moved_client *moved)
     client_read(worker, client);
 }
 
-void client_moved_end(struct worker *worker, uint32_t from, const struct net_flow *flow)
+void client_moved_end(struct worker *worker, uint32_t from, const struct net_flow *flow, enum tcp_close_reason reason)
 {
-    struct net_flow *block = mem_alloc(worker->memory, sizeof(*block));
+    struct moved_end *block = mem_alloc(worker->memory, sizeof(*block));
     if (block == NULL) {
-        return; /* the other worker's record stays until it is pushed out by newer ones */
+        return; /* the other worker's record stays, one of as many as it has connections */
     }
-    *block = *flow;
+    *block = (struct moved_end){.flow = *flow, .reason = reason};
     if (!mailbox_post(worker->to[from], worker->memory, (struct mail){.type = MAIL_CONNECTION_END, .block = block})) {
         mem_free(worker->memory, block);
     }

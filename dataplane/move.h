@@ -35,7 +35,13 @@ bool client_move(struct worker *worker, struct client *client, uint32_t to, cons
 /* The other end: goes on with it here. */
 void client_arrive(struct worker *worker, const struct moved_client *moved);
 
+/* What MAIL_CONNECTION_END carries. */
+struct moved_end {
+    struct net_flow flow;
+    enum tcp_close_reason reason;
+};
+
 /* A connection that had come from worker `from` has ended: its flow record there may go. */
-void client_moved_end(struct worker *worker, uint32_t from, const struct net_flow *flow);
+void client_moved_end(struct worker *worker, uint32_t from, const struct net_flow *flow, enum tcp_close_reason reason);
 
 #endif

@@ -328,9 +328,11 @@ static void mail_handle(struct worker *worker, const struct mail *mail)
     case MAIL_CONNECTION:
         client_arrive(worker, mail->block);
         break;
-    case MAIL_CONNECTION_END:
-        tcp_move_ended(worker->net, mail->block, worker->now);
+    case MAIL_CONNECTION_END: {
+        const struct moved_end *end = mail->block;
+        tcp_move_ended(worker->net, &end->flow, end->reason, worker->now);
         break;
+    }
     default:
         break;
     }

@@ -2,8 +2,8 @@
  * Moving connections between stacks. Interface: tcp_move.h. Thread: each call on its own stack's.
  *
  * What stays behind is a record of the flow in a table as large as the connections', found by the same lookup as they
- * are. While the connection lives elsewhere the record has no deadline; afterwards it stays for the TIME-WAIT time,
- * since the record of that state is with the other stack.
+ * are. While the connection lives elsewhere the record has no deadline. It stays for the TIME-WAIT time after both
+ * directions finished, since the record of that state is with the other stack, and goes at once after a reset.
  */
 #include "lib/net/tcp_move.h"
 
@@ -175,14 +175,19 @@ struct tcp_connection *tcp_move_here(struct net_stack *stack, const struct tcp_m
     return c;
 }
 
-void tcp_move_ended(struct net_stack *stack, const struct net_flow *flow, uint64_t now)
+void tcp_move_ended(struct net_stack *stack, const struct net_flow *flow, enum tcp_close_reason reason, uint64_t now)
 {
     const uint32_t reference = tcp_flow_find(stack, flow, hash_flow(stack->config.seed, flow));
 
     stack_set_now(stack, now);
     if (!reference || flow_reference_kind(reference) != FLOW_MOVED)
         return;
-    stack->moved_flows[flow_reference_index(reference)].expires_at = stack_deadline(stack, stack->config.time_wait_us);
+    struct tcp_moved_flow *record = &stack->moved_flows[flow_reference_index(reference)];
+    if (reason != TCP_CLOSE_NORMAL) {
+        record_free(stack, record);
+        return;
+    }
+    record->expires_at = stack_deadline(stack, stack->config.time_wait_us);
     stack_need_housekeeping(stack);
 }
 

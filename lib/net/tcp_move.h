@@ -41,7 +41,10 @@ struct tcp_connection *tcp_move_here(struct net_stack *stack, const struct tcp_m
 /* Nobody wants it: frees what it owns and resets the peer, from any of the stacks. */
 void tcp_move_drop(struct net_stack *stack, const struct tcp_moved *moved, uint64_t now);
 
-/* The connection has ended where it went: forget the flow after the time that a late segment may still arrive. */
-void tcp_move_ended(struct net_stack *stack, const struct net_flow *flow, uint64_t now);
+/*
+ * The connection has ended where it went, with this reason. Both directions finished: the TIME-WAIT record is there, so
+ * the flow is forgotten after that time. Else at once: a peer that missed the RST gets one for its next segment.
+ */
+void tcp_move_ended(struct net_stack *stack, const struct net_flow *flow, enum tcp_close_reason reason, uint64_t now);
 
 #endif

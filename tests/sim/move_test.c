@@ -76,7 +76,7 @@ static void finish(struct script *s, uint32_t next, uint32_t ack)
     EXPECT(s, F | A, ack, next + 1, 0);
     script_send(s, A, next + 1, ack + 1, 65535, 0);
     CHECK(s, s->closed && s->reason == TCP_CLOSE_NORMAL);
-    tcp_move_ended(s->stack, &flow, s->now);
+    tcp_move_ended(s->stack, &flow, TCP_CLOSE_NORMAL, s->now);
     census_zero(s, 1);
     script_wait(s, s->config.time_wait_us + 1000000);
     census_zero(s, 0);
@@ -168,8 +168,25 @@ static void rst_after_the_move(struct script *s)
     struct net_flow flow = *tcp_flow(s->connection);
     script_send(s, R, 1, 0, 0, 0);
     CHECK(s, s->closed && s->reason == TCP_CLOSE_RESET);
-    tcp_move_ended(s->stack, &flow, s->now);
-    script_wait(s, s->config.time_wait_us + 1000000);
+    tcp_move_ended(s->stack, &flow, s->reason, s->now);
+    census_zero(s, 0);
+}
+
+/* Our RST was lost, or came before data and was not believed: the peer's next segment gets another. */
+static void lost_reset_is_repeated(struct script *s)
+{
+    two_workers(s);
+    move(s);
+    struct net_flow flow = *tcp_flow(s->connection);
+    tcp_abort(s->connection);
+    script_turn(s);
+    EXPECT(s, R | A, 1, 1, 0);
+    CHECK(s, s->closed && s->reason == TCP_CLOSE_ABORTED);
+    script_send(s, A | P, 1, 1, 65535, 10); /* the first worker has not heard of it yet */
+    EXPECT_NOTHING(s);
+    tcp_move_ended(s->stack, &flow, s->reason, s->now);
+    script_send(s, A | P, 1, 1, 65535, 10);
+    EXPECT(s, R, 1, 0, 0);
     census_zero(s, 0);
 }
 
@@ -185,7 +202,7 @@ static void syn_after_the_end_opens_anew(struct script *s)
     EXPECT(s, F | A, 1, 1, 0);
     script_send(s, F | A, 1, 2, 65535, 0);
     EXPECT(s, A, 2, 2, 0);
-    tcp_move_ended(s->stack, &flow, s->now);
+    tcp_move_ended(s->stack, &flow, TCP_CLOSE_NORMAL, s->now);
     struct net_census census;
     net_census(s->second, &census);
     CHECK(s, census.time_wait == 1);
@@ -223,7 +240,7 @@ static void moves_back(struct script *s)
     CHECK(s, s->consumed == 10 && script_counter(s, NET_COUNTER_tcp_moved_segments) == 0);
     net_census(s->second, &census);
     CHECK(s, census.moved == 1);
-    tcp_move_ended(s->second, tcp_flow(s->connection), s->now);
+    tcp_move_ended(s->second, tcp_flow(s->connection), TCP_CLOSE_NORMAL, s->now);
     script_wait(s, s->config.time_wait_us + 1000000);
     net_census(s->second, &census);
     CHECK(s, census.moved == 0);
@@ -331,6 +348,7 @@ static const struct {
     SCRIPT(segments_arrive_during_the_move),
     SCRIPT(segments_overtake_the_connection),
     SCRIPT(rst_after_the_move),
+    SCRIPT(lost_reset_is_repeated),
     SCRIPT(syn_after_the_end_opens_anew),
     SCRIPT(moves_back),
     SCRIPT(not_movable),

@@ -344,6 +344,17 @@ static uint32_t connections_alive(struct world *world, const struct device *devi
     return count;
 }
 
+/* What the router closed is repeated until the client has it: on a bad link, until the user timeout. */
+static bool one_connection_each(struct world *world)
+{
+    for (uint32_t i = 0; i < world->device_count; i++) {
+        if (connections_alive(world, world->devices[i]) != 1) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void devices_check(struct world *world)
 {
     for (uint32_t i = 0; i < world->device_count; i++) {
@@ -398,6 +409,7 @@ static void run(struct world *world, struct traffic *traffic, uint32_t devices)
     }
     world_run(world, no_stragglers, 120 * UINT64_C(1000000));
     world_run_for(world, 10 * 1000000);
+    world_run(world, one_connection_each, 2 * world->config.tcp.user_timeout_s * UINT64_C(1000000));
     if (!world->failed) {
         devices_check(world);
         sessions_check(world);
