@@ -189,13 +189,19 @@ def users_come_and_go(router):
 @test(targets=pollux, timeout=60)
 def many_at_once(router):
     """Two hundred clients that log in at the same time, more than may: each is let in or told that the router is busy,
-    and a wrong one never gets in."""
+    0x88 only to those that have waited for authentication.timeout, and a wrong one never gets in."""
     add_user()
     results = []
+    early = []
 
     def one(number):
         password = "honey" if number % 4 else "wax"
-        results.append((password, Wire(router).handshake(router.client_id(str(number)), 5, **account("bee", password))[1]))
+        connection = Wire(router)
+        start = time.monotonic()
+        code = connection.handshake(router.client_id(str(number)), 5, **account("bee", password))[1]
+        if code == 0x88 and time.monotonic() - start < 2.5:
+            early.append(time.monotonic() - start)
+        results.append((password, code))
 
     threads = [threading.Thread(target=one, args=(number,)) for number in range(200)]
     for thread in threads:
@@ -203,6 +209,7 @@ def many_at_once(router):
     for thread in threads:
         thread.join()
     equal(len(results), 200, "answers")
+    equal(early, [], "told 0x88 before the three seconds were over")
     expect({code for password, code in results if password == "honey"} <= {0, 0x88, 0x89}, "right password: in, or too many")
     expect({code for password, code in results if password == "wax"} <= {0x86, 0x88, 0x89}, "wrong password: out, or too many")
     expect(sum(code == 0 for _, code in results) > 30, "many got in")
@@ -341,7 +348,7 @@ def slow_client(router):
     challenged(connection)
     start = time.monotonic()
     refused(connection, 0x87)
-    expect(2 < time.monotonic() - start, "after three seconds")
+    expect(2 < time.monotonic() - start < 10, "after three seconds")
 
 
 @test(targets=pollux, timeout=90)
@@ -557,7 +564,7 @@ def control_hangs(router):
             waiting.append((other, code))
         for other, code in waiting:
             refused(other, code)
-        expect(2 < time.monotonic() - start, "after three seconds")
+        expect(2 < time.monotonic() - start < 10, "after three seconds")
         connection.send(wire.pingreq)
         equal(connection.packet(), (0xD0, b""), "a connected client goes on")
     finally:
