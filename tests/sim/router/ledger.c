@@ -43,6 +43,19 @@ void ledger_promise(struct ledger *ledger, uint32_t receiver, uint32_t publisher
     seen_of(ledger, receiver, publisher, stream)->from = ledger->published[publisher][stream] + 1;
 }
 
+void ledger_promise_nothing(struct ledger *ledger)
+{
+    for (uint32_t receiver = 0; receiver < LEDGER_DEVICES; receiver++) {
+        for (uint32_t publisher = 0; publisher < LEDGER_DEVICES; publisher++) {
+            for (uint32_t stream = 0; stream < LEDGER_STREAMS; stream++) {
+                if (ledger->seen[receiver][publisher][stream] != NULL) {
+                    ledger->seen[receiver][publisher][stream]->from = 0;
+                }
+            }
+        }
+    }
+}
+
 static bool is_sound(const struct ledger *ledger, const struct ledger_mark *mark, const uint8_t *payload,
                      uint32_t length)
 {

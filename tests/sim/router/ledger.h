@@ -47,6 +47,9 @@ void ledger_publish(struct ledger *ledger, uint32_t publisher, uint32_t topic, u
 /* From now on every new message of the stream is promised to the receiver. */
 void ledger_promise(struct ledger *ledger, uint32_t receiver, uint32_t publisher, uint32_t topic, uint32_t qos);
 
+/* Takes every promise back. */
+void ledger_promise_nothing(struct ledger *ledger);
+
 /*
  * A payload has arrived. `once`: the same message may not come twice (QoS 0 and 2). `ordered`: messages come for the
  * first time in the order of their numbers. Fails the world when something is wrong. Returns the mark.
