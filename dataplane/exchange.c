@@ -11,7 +11,8 @@
 
 enum {
     RING_SIZE = 4096,      /* packets */
-    RECEIVE_MAX = 512,     /* packets of a queue per iteration */
+    RECEIVE_MAX = 512,     /* packets of a queue, or of a ring, per iteration */
+    SEND_MAX = 512,        /* packets of a ring per iteration */
     STEERING_ENTRIES = 128 /* as the redirection table of common devices */
 };
 
@@ -31,19 +32,52 @@ static struct rte_ring *ring_create(const char *what, uint32_t from, uint32_t to
 static int pair_create(struct worker *from, struct worker *to, struct shm_error *error)
 {
     from->exchange.received_to[to->index] = ring_create("received", from->index, to->index, error);
-    from->exchange.sent_to[to->index] = ring_create("sent", from->index, to->index, error);
     to->exchange.received_from[from->index] = from->exchange.received_to[to->index];
-    to->exchange.sent_from[from->index] = from->exchange.sent_to[to->index];
-    return from->exchange.received_to[to->index] == NULL || from->exchange.sent_to[to->index] == NULL ? -1 : 0;
+    return from->exchange.received_to[to->index] == NULL ? -1 : 0;
+}
+
+/* A port's part of a worker: a transmit queue with a backlog, or a ring into the worker that sends for it. */
+static int outlet_create(struct dataplane *dataplane, uint32_t index, uint32_t interface, struct shm_error *error)
+{
+    struct exchange *exchange = &dataplane->workers[index]->exchange;
+    const uint32_t queues = dataplane->ports[interface].tx_queues;
+    if (index < queues) {
+        exchange->backlogs[interface] = rte_zmalloc("backlog", sizeof(*exchange->backlogs[interface]), 64);
+        return exchange->backlogs[interface] != NULL
+                   ? 0
+                   : shm_error_set(error, "no memory for the transmit backlog of worker %u", index);
+    }
+    exchange->sent[interface] = ring_create("sent", index, interface, error);
+    if (exchange->sent[interface] == NULL) {
+        return -1;
+    }
+    struct exchange *sender = &dataplane->workers[index % queues]->exchange;
+    sender->inlets[sender->inlet_count++] =
+        (struct exchange_inlet){.ring = exchange->sent[interface], .from = index, .interface = interface};
+    return 0;
+}
+
+/* One for each port of each other worker is the most that there can be. */
+static int inlets_create(struct dataplane *dataplane, uint32_t index, struct shm_error *error)
+{
+    const size_t count = (size_t)dataplane->worker_count * dataplane->port_count;
+    struct exchange *exchange = &dataplane->workers[index]->exchange;
+    exchange->inlets = rte_zmalloc("inlets", count * sizeof(exchange->inlets[0]), 64);
+    return exchange->inlets != NULL ? 0 : shm_error_set(error, "no memory for the inlets of worker %u", index);
 }
 
 int exchange_create(struct dataplane *dataplane, struct shm_error *error)
 {
+    for (uint32_t i = 0; i < dataplane->worker_count; i++) {
+        if (inlets_create(dataplane, i, error) != 0) {
+            return -1;
+        }
+    }
     for (uint32_t from = 0; from < dataplane->worker_count; from++) {
-        struct exchange *exchange = &dataplane->workers[from]->exchange;
-        exchange->backlogs = rte_zmalloc("backlogs", dataplane->port_count * sizeof(exchange->backlogs[0]), 64);
-        if (exchange->backlogs == NULL) {
-            return shm_error_set(error, "no memory for the transmit backlogs of worker %u", from);
+        for (uint32_t interface = 0; interface < dataplane->port_count; interface++) {
+            if (outlet_create(dataplane, from, interface, error) != 0) {
+                return -1;
+            }
         }
         for (uint32_t to = 0; to < dataplane->worker_count; to++) {
             if (from != to && pair_create(dataplane->workers[from], dataplane->workers[to], error) != 0) {
@@ -69,12 +103,16 @@ void exchange_destroy(struct dataplane *dataplane)
         struct exchange *exchange = &dataplane->workers[from]->exchange;
         for (uint32_t to = 0; to < dataplane->worker_count; to++) {
             ring_destroy(exchange->received_to[to]);
-            ring_destroy(exchange->sent_to[to]);
         }
-        for (uint32_t port = 0; exchange->backlogs != NULL && port < dataplane->port_count; port++) {
-            rte_pktmbuf_free_bulk(exchange->backlogs[port].packets, exchange->backlogs[port].count);
+        for (uint32_t interface = 0; interface < dataplane->port_count; interface++) {
+            struct exchange_backlog *backlog = exchange->backlogs[interface];
+            if (backlog != NULL) {
+                rte_pktmbuf_free_bulk(backlog->packets, backlog->count);
+            }
+            rte_free(backlog);
+            ring_destroy(exchange->sent[interface]);
         }
-        rte_free(exchange->backlogs);
+        rte_free(exchange->inlets);
     }
 }
 
@@ -162,10 +200,13 @@ static uint32_t receive_queue(struct worker *worker, uint32_t interface)
 }
 
 /* Packets of several ports may follow each other in a ring; each run of one port goes in together. */
-static uint32_t receive_ring(struct worker *worker, struct rte_ring *ring)
+static uint32_t ring_burst(struct worker *worker, struct rte_ring *ring)
 {
     struct rte_mbuf *packets[EXCHANGE_BURST];
     const uint32_t count = rte_ring_sc_dequeue_burst(ring, (void **)packets, EXCHANGE_BURST, NULL);
+    if (count == 0) {
+        return 0;
+    }
     stages_mark(&worker->stages, STAGE_rx);
     for (uint32_t start = 0, i = 1; start < count; i++) {
         if (i == count || packets[i]->port != packets[start]->port) {
@@ -175,6 +216,17 @@ static uint32_t receive_ring(struct worker *worker, struct rte_ring *ring)
     }
     stages_mark(&worker->stages, STAGE_tcp_in);
     return count;
+}
+
+/* As receive_queue, for the same reason. */
+static uint32_t receive_ring(struct worker *worker, struct rte_ring *ring)
+{
+    uint32_t packets = 0, count;
+    do {
+        count = ring_burst(worker, ring);
+        packets += count;
+    } while (count == EXCHANGE_BURST && packets < RECEIVE_MAX);
+    return packets;
 }
 
 uint32_t exchange_receive(struct worker *worker)
@@ -203,7 +255,7 @@ void exchange_redirect(void *arg, unsigned to, unsigned interface, struct rte_mb
 
 static void backlog_append(struct worker *worker, uint32_t interface, struct rte_mbuf **packets, uint16_t count)
 {
-    struct exchange_backlog *backlog = &worker->exchange.backlogs[interface];
+    struct exchange_backlog *backlog = worker->exchange.backlogs[interface];
     if (backlog->count == 0) {
         backlog->moved_at = worker->now;
     }
@@ -221,7 +273,7 @@ static void queue_send(struct worker *worker, uint32_t interface, struct rte_mbu
 {
     const struct port *port = &worker->dataplane->ports[interface];
     uint16_t sent = 0;
-    if (worker->exchange.backlogs[interface].count == 0) {
+    if (worker->exchange.backlogs[interface]->count == 0) {
         sent = rte_eth_tx_burst(port->id, (uint16_t)worker->index, packets, count);
         worker->runtime.tx_bursts++;
         worker->runtime.tx_packets += sent;
@@ -231,12 +283,10 @@ static void queue_send(struct worker *worker, uint32_t interface, struct rte_mbu
     }
 }
 
-static void hand_over(struct worker *worker, uint32_t to, uint32_t interface, struct rte_mbuf **packets, uint16_t count)
+static void hand_over(struct worker *worker, uint32_t interface, struct rte_mbuf **packets, uint16_t count)
 {
-    for (uint16_t i = 0; i < count; i++) {
-        packets[i]->port = (uint16_t)interface;
-    }
-    const uint32_t taken = rte_ring_sp_enqueue_burst(worker->exchange.sent_to[to], (void *const *)packets, count, NULL);
+    struct rte_ring *ring = worker->exchange.sent[interface];
+    const uint32_t taken = rte_ring_sp_enqueue_burst(ring, (void *const *)packets, count, NULL);
     if (taken < count) {
         worker->runtime.ring_full += count - taken;
         rte_pktmbuf_free_bulk(packets + taken, count - taken);
@@ -251,7 +301,7 @@ uint16_t exchange_transmit(void *arg, unsigned interface, struct rte_mbuf **pack
     if (worker->index < port->tx_queues) {
         queue_send(worker, interface, packets, count);
     } else {
-        hand_over(worker, worker->index % port->tx_queues, interface, packets, count);
+        hand_over(worker, interface, packets, count);
     }
     stages_mark(&worker->stages, STAGE_tx);
     return count;
@@ -260,10 +310,9 @@ uint16_t exchange_transmit(void *arg, unsigned interface, struct rte_mbuf **pack
 bool exchange_ready(void *arg, unsigned interface)
 {
     const struct worker *worker = arg;
-    const uint16_t queues = worker->dataplane->ports[interface].tx_queues;
-    return worker->index < queues
-               ? worker->exchange.backlogs[interface].count == 0
-               : rte_ring_free_count(worker->exchange.sent_to[worker->index % queues]) >= RING_SIZE / 2;
+    return worker->index < worker->dataplane->ports[interface].tx_queues
+               ? worker->exchange.backlogs[interface]->count == 0
+               : rte_ring_free_count(worker->exchange.sent[interface]) >= RING_SIZE / 2;
 }
 
 static void backlog_shift(struct exchange_backlog *backlog, uint32_t count)
@@ -274,7 +323,7 @@ static void backlog_shift(struct exchange_backlog *backlog, uint32_t count)
 
 static uint32_t backlog_send(struct worker *worker, uint32_t interface)
 {
-    struct exchange_backlog *backlog = &worker->exchange.backlogs[interface];
+    struct exchange_backlog *backlog = worker->exchange.backlogs[interface];
     if (backlog->count == 0) {
         return 0;
     }
@@ -293,29 +342,53 @@ static uint32_t backlog_send(struct worker *worker, uint32_t interface)
     return sent;
 }
 
-static uint32_t send_ring(struct worker *worker, struct rte_ring *ring)
+/* Sends what another worker passed on, while the port takes all: what it does not take waits with its worker. */
+static uint32_t inlet_send(struct worker *worker, const struct exchange_inlet *inlet)
 {
+    const struct exchange_backlog *backlog = worker->exchange.backlogs[inlet->interface];
     struct rte_mbuf *packets[EXCHANGE_BURST];
-    const uint32_t count = rte_ring_sc_dequeue_burst(ring, (void **)packets, EXCHANGE_BURST, NULL);
-    for (uint32_t start = 0, i = 1; start < count; i++) {
-        if (i == count || packets[i]->port != packets[start]->port) {
-            queue_send(worker, packets[start]->port, packets + start, (uint16_t)(i - start));
-            start = i;
+    uint32_t sent = 0, count = EXCHANGE_BURST;
+    while (count == EXCHANGE_BURST && sent < SEND_MAX && backlog->count == 0) {
+        count = rte_ring_sc_dequeue_burst(inlet->ring, (void **)packets, EXCHANGE_BURST, NULL);
+        if (count > 0) {
+            queue_send(worker, inlet->interface, packets, (uint16_t)count);
         }
+        sent += count;
     }
-    return count;
+    return sent;
+}
+
+/* Each iteration begins with another inlet, so that a busy port serves all of them. */
+static uint32_t inlets_send(struct worker *worker)
+{
+    struct exchange *exchange = &worker->exchange;
+    uint32_t packets = 0, turn = exchange->next_inlet;
+    for (uint32_t i = 0; i < exchange->inlet_count; i++) {
+        packets += inlet_send(worker, &exchange->inlets[turn]);
+        turn = turn + 1 < exchange->inlet_count ? turn + 1 : 0;
+    }
+    exchange->next_inlet = exchange->next_inlet + 1 < exchange->inlet_count ? exchange->next_inlet + 1 : 0;
+    return packets;
 }
 
 uint32_t exchange_send(struct worker *worker)
 {
     uint32_t packets = 0;
     for (uint32_t interface = 0; interface < worker->dataplane->port_count; interface++) {
-        packets += backlog_send(worker, interface);
-    }
-    for (uint32_t other = 0; other < worker->count; other++) {
-        if (other != worker->index) {
-            packets += send_ring(worker, worker->exchange.sent_from[other]);
+        if (worker->exchange.backlogs[interface] != NULL) {
+            packets += backlog_send(worker, interface);
         }
     }
-    return packets;
+    return packets + inlets_send(worker);
+}
+
+bool exchange_has_input(const struct worker *worker, uint32_t from)
+{
+    const struct exchange *exchange = &worker->exchange;
+    for (uint32_t i = 0; i < exchange->inlet_count; i++) {
+        if (exchange->inlets[i].from == from && !rte_ring_empty(exchange->inlets[i].ring)) {
+            return true;
+        }
+    }
+    return !rte_ring_empty(exchange->received_from[from]);
 }

@@ -6,9 +6,11 @@
  * (virtio, AF_XDP, TAP) whoever receives a packet computes the hash and passes it on through a ring. ARP and neighbour
  * discovery go to every worker.
  *
- * Sending. Worker w uses transmit queue w; without one, it passes packets to worker w modulo the number of queues. What
- * a device does not take at once waits in a bounded backlog, so a full ring does not cost a retransmission. A packet
- * that a device refuses for EXCHANGE_STUCK_US is dropped, so that it cannot hold up the others for ever.
+ * Sending. Worker w uses transmit queue w; without one, it passes packets to worker w modulo the number of queues,
+ * through a ring for each port, so that a port that takes nothing holds up no other. What a device does not take at
+ * once waits in a bounded backlog, so a full queue does not cost a retransmission, and what other workers pass on waits
+ * in its ring meanwhile. A packet that a device refuses for EXCHANGE_STUCK_US is dropped, so that it cannot hold up the
+ * others for ever.
  *
  * Rings have one producer and one consumer (rte_ring). A full ring drops the packet and counts; TCP repairs it.
  */
@@ -38,13 +40,22 @@ struct exchange_backlog {
     struct rte_mbuf *packets[EXCHANGE_BACKLOG];
 };
 
-/* A worker's part. Rings are indexed by the other worker. */
+/* What another worker passes on to be sent by this one. */
+struct exchange_inlet {
+    struct rte_ring *ring;
+    uint32_t from; /* the other worker */
+    uint32_t interface;
+};
+
+/* A worker's part. A port has a backlog here, or, without a transmit queue, a ring to the worker that sends for it. */
 struct exchange {
-    struct rte_ring *received_to[SHM_WORKERS_MAX]; /* packets for another worker's stack */
+    struct rte_ring *received_to[SHM_WORKERS_MAX]; /* packets for another worker's stack, by worker */
     struct rte_ring *received_from[SHM_WORKERS_MAX];
-    struct rte_ring *sent_to[SHM_WORKERS_MAX]; /* packets for another worker's transmit queue */
-    struct rte_ring *sent_from[SHM_WORKERS_MAX];
-    struct exchange_backlog *backlogs; /* one a port */
+    struct exchange_backlog *backlogs[SHM_PORTS_MAX];
+    struct rte_ring *sent[SHM_PORTS_MAX];
+    struct exchange_inlet *inlets; /* the other ends of the rings into this worker */
+    uint32_t inlet_count;
+    uint32_t next_inlet;
 };
 
 /* All rings between all workers. 0, or -1 with the reason. On the main lcore. */
@@ -61,6 +72,9 @@ uint32_t exchange_receive(struct worker *worker);
 
 /* Sends what other workers passed on, and what waited for room. Returns packets. */
 uint32_t exchange_send(struct worker *worker);
+
+/* Is there a packet that the worker `from` has passed on? From the thread of either. */
+bool exchange_has_input(const struct worker *worker, uint32_t from);
 
 /* lib/net's ready: has the port sent, or its worker taken over, what it was given before? */
 bool exchange_ready(void *worker, unsigned interface);

@@ -463,8 +463,7 @@ static void iteration_count(struct worker *worker, uint32_t work, uint64_t cycle
 /* Is there anything from the worker `from` that `worker` has not seen yet? */
 static bool has_input_from(const struct worker *worker, uint32_t from)
 {
-    return mailbox_pending(worker->from[from]) > 0 || !rte_ring_empty(worker->exchange.received_from[from]) ||
-           !rte_ring_empty(worker->exchange.sent_from[from]);
+    return mailbox_pending(worker->from[from]) > 0 || exchange_has_input(worker, from);
 }
 
 /* Is there anything that somebody would have rung for, had the bell been armed earlier? */
