@@ -167,24 +167,36 @@ static bool frame_input(struct net_stack *stack, unsigned index, struct rte_mbuf
     return tcp_parse(stack, packet);
 }
 
-static void connection_prefetch(const struct net_stack *stack, const struct net_packet *packet)
+/* The connection that the segment is likely to be for, or NULL. */
+static const struct tcp_connection *connection_prefetch(const struct net_stack *stack, const struct net_packet *packet)
 {
     uint32_t position = packet->hash;
     uint32_t reference = flow_table_candidate(&stack->flows, packet->hash, &position);
 
-    if (reference && flow_reference_kind(reference) == FLOW_CONNECTION) {
-        const uint8_t *connection = (const uint8_t *)&stack->connections[flow_reference_index(reference)];
-        rte_prefetch0(connection);
-        rte_prefetch0(connection + 64);
-        rte_prefetch0(connection + 128);
-        rte_prefetch0(connection + 256);
-        rte_prefetch0(connection + 320);
+    if (!reference || flow_reference_kind(reference) != FLOW_CONNECTION)
+        return NULL;
+    const struct tcp_connection *connection = &stack->connections[flow_reference_index(reference)];
+    for (unsigned line = 0; line < sizeof *connection; line += 64)
+        rte_prefetch0((const uint8_t *)connection + line);
+    return connection;
+}
+
+/* What the connection points to and its segment is about to need: what it acknowledges, and who reads it. */
+static void segment_prefetch(const struct tcp_connection *connection)
+{
+    if (connection == NULL)
+        return;
+    rte_prefetch0(connection->user);
+    if (connection->send_head) {
+        rte_prefetch0(connection->send_head);
+        rte_prefetch0(segment_mbuf(connection->send_head));
     }
 }
 
 static void input_group(struct net_stack *stack, unsigned interface, struct rte_mbuf **mbufs, unsigned count)
 {
     struct net_packet packets[NET_PREFETCH];
+    const struct tcp_connection *connections[NET_PREFETCH];
     unsigned segments = 0;
     uint64_t bytes = 0;
 
@@ -200,9 +212,14 @@ static void input_group(struct net_stack *stack, unsigned interface, struct rte_
     COUNT_ADD(stack, frames_received, count);
     COUNT_ADD(stack, bytes_received, bytes);
     for (unsigned i = 0; i < segments; i++)
-        connection_prefetch(stack, &packets[i]);
-    for (unsigned i = 0; i < segments; i++)
+        connections[i] = connection_prefetch(stack, &packets[i]);
+    for (unsigned i = 0; i < segments && i < NET_PREFETCH_NEAR; i++)
+        segment_prefetch(connections[i]);
+    for (unsigned i = 0; i < segments; i++) {
+        if (i + NET_PREFETCH_NEAR < segments)
+            segment_prefetch(connections[i + NET_PREFETCH_NEAR]);
         tcp_input(stack, &packets[i]);
+    }
 }
 
 void net_input(struct net_stack *stack, unsigned interface, struct rte_mbuf **mbufs, unsigned count, uint64_t now)

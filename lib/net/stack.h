@@ -14,7 +14,8 @@
 
 enum {
     NET_BURST = 64,
-    NET_PREFETCH = 32, /* frames parsed before the first is processed */
+    NET_PREFETCH = 32,     /* frames parsed before the first is processed */
+    NET_PREFETCH_NEAR = 8, /* segments between the look at a connection and its use */
     NET_ETHERNET_MAX = 18,
     NET_FRAGMENT_HEADER6 = 8,
     NET_HOUSEKEEPING_US = 100 * 1000,
