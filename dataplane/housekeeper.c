@@ -1,7 +1,6 @@
 /* The main lcore's loop. See housekeeper.h. */
 #include "dataplane/housekeeper.h"
 
-#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -25,7 +24,9 @@ enum {
 /* Fresh rings for a new control: what an earlier one left inside is gone. */
 static int rings_reset(struct housekeeper *housekeeper, struct shm_error *error)
 {
-    memset(housekeeper->active, 0, sizeof(housekeeper->active));
+    for (uint32_t i = 0; i < HOUSEKEEPER_REQUESTS; i++) {
+        request_abandon(&housekeeper->active[i]);
+    }
     if (login_relay_reset(&housekeeper->logins, error) != 0) {
         return -1;
     }

@@ -27,6 +27,7 @@ struct housekeeper_request {
     uint32_t cursor;                                         /* in that worker */
     uint32_t sent;                                           /* records of this page so far */
     bool asked;                                              /* the worker's slot holds this request */
+    bool abandoned;                                          /* nobody waits for it any more */
     struct shm_listener_record listeners[SHM_LISTENERS_MAX]; /* LISTENERS: sums over the workers */
     uint64_t kicked;                                         /* KICK: likewise */
     struct shm_drain_record drain;                           /* DRAIN: likewise */

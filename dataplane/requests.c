@@ -235,6 +235,24 @@ static void request_finish(struct housekeeper *housekeeper, struct housekeeper_r
     request_end(housekeeper, slot, 0);
 }
 
+void request_abandon(struct housekeeper_request *slot)
+{
+    if (slot->asked) {
+        slot->abandoned = true;
+    } else {
+        slot->request.id = 0;
+    }
+}
+
+static void abandoned_end(struct housekeeper *housekeeper, struct housekeeper_request *slot)
+{
+    struct query_slot *query = &housekeeper->dataplane->workers[slot->worker]->query;
+    if (query_is_answered(query)) {
+        query_free(query);
+        slot->request.id = 0;
+    }
+}
+
 static void workers_ask(struct housekeeper *housekeeper, struct housekeeper_request *slot)
 {
     struct dataplane *dataplane = housekeeper->dataplane;
@@ -269,6 +287,10 @@ static void workers_ask(struct housekeeper *housekeeper, struct housekeeper_requ
 
 void request_continue(struct housekeeper *housekeeper, struct housekeeper_request *slot, uint64_t now)
 {
+    if (slot->abandoned) {
+        abandoned_end(housekeeper, slot);
+        return;
+    }
     if (shm_ring_room(&housekeeper->replies) < REPLIES_KEPT_FREE) {
         return;
     }

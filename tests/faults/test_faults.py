@@ -76,6 +76,24 @@ def control_is_killed_again_and_again(router):
     equal(traffic.end()["error"], None, "what the client noticed")
 
 
+@test(timeout=120)
+def control_is_killed_while_it_asks(router):
+    """What a worker was being asked then does not keep it from answering the next control."""
+    ask = f"for i in $(seq 100); do {lab} ctl show census || break; done"
+    for _ in range(10):
+        askers = [subprocess.Popen(ask, shell=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                  for _ in range(4)]
+        time.sleep(0.3)
+        run_lab("kill", "control")
+        for asker in askers:
+            asker.wait(30)
+        run_lab("start", "control")
+        run_lab("ctl", "wait", "ready")
+        begun = time.monotonic()
+        run_lab("ctl", "show", "census")
+        expect(time.monotonic() - begun < 4, "every worker answers")
+
+
 @test(timeout=90)
 def dataplane_is_killed(router):
     """Control keeps answering and says so; a new dataplane is configured and taken in; clients can connect again."""
