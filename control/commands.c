@@ -23,6 +23,7 @@ struct command {
     bool waiting;               /* for command_resume */
     bool failed;                /* the error line is out: drain the page silently */
     bool complete;              /* no further page is needed */
+    struct capture *capture;    /* NULL: it is none */
     uint64_t hidden;            /* counters of 0 that nobody asked for */
     char error[SHM_ERROR_TEXT];
 };
@@ -326,6 +327,8 @@ void command_resume(struct command *command)
 
 void command_cancel(struct command *command)
 {
+    if (command->capture)
+        capture_cancel(command->capture);
     peer_cancel(command->context->peer, command->pending);
     command_free(command);
 }
@@ -402,6 +405,63 @@ static int fill_drain(struct shm_request *message, json_t *request, struct shm_e
     return 0;
 }
 
+/* ---- captures --------------------------------------------------------------------------------------------------- */
+
+static void capture_piece(void *argument, json_t *record)
+{
+    const struct command *command = argument;
+    put_line(&command->sink, "record", record);
+}
+
+static bool capture_is_held(void *argument)
+{
+    const struct command *command = argument;
+    return command->sink.full(command->sink.argument);
+}
+
+/* The last piece is followed by how it went; figures come with an error too. */
+static void capture_done(void *argument, json_t *summary, const char *error)
+{
+    struct command *command = argument;
+    struct command_sink sink = command->sink;
+    if (error) {
+        json_decref(summary);
+        put_error(&sink, error);
+    } else {
+        json_t *end = json_pack("{s:o, s:o}", "capture", summary, "dataplane", dataplane_object(command->context));
+        put_line(&sink, "end", end);
+    }
+    command_free(command);
+    sink.done(sink.argument);
+}
+
+/* Returns false when the reply is complete. */
+static bool run_capture(struct command *command)
+{
+    struct captures *captures = command->context->captures;
+    const struct capture_reader reader = {capture_piece, capture_is_held, capture_done, command};
+    struct peer_info info;
+    struct shm_error error;
+    char text[SHM_ERROR_TEXT + LINK_TEXT_SIZE];
+    if (json_is_true(json_object_get(command->request, "stop"))) {
+        if (capture_stop(captures, &error) != 0)
+            put_error(&command->sink, error.text);
+        else
+            put_end(command->context, &command->sink, 1, 0);
+        return false;
+    }
+    peer_describe(command->context->peer, &info);
+    if (info.state != PEER_RUNNING) {
+        describe_down(command->context, text, sizeof text);
+        put_error(&command->sink, text);
+        return false;
+    }
+    command->capture = capture_start(captures, command->request, &reader, &error);
+    if (!command->capture)
+        put_error(&command->sink, error.text);
+    return command->capture != NULL;
+}
+
 struct listing {
     const char *name;
     enum shm_request_type type; /* 0: control knows it itself */
@@ -465,12 +525,15 @@ static bool run(struct command *command, struct shm_error *error)
             return put_error(&command->sink, error->text), false;
         return start_request(command, false);
     }
+    if (verb && strcmp(verb, "capture") == 0)
+        return run_capture(command);
     if (verb && strcmp(verb, "user") == 0)
         return run_user(command), false;
     const struct listing *listing = verb && strcmp(verb, "show") == 0 ? find_listing(what) : NULL;
     if (!listing) {
-        put_error(&command->sink, "unknown command; there are: show runtime|ports|clients|connections|census|listeners|"
-                                  "counters|tcp|config|version|users|drain, kick CLIENT, drain, user add|delete NAME");
+        put_error(&command->sink,
+                  "unknown command; there are: show runtime|ports|clients|connections|census|listeners|"
+                  "counters|tcp|config|version|users|drain, kick CLIENT, drain, capture, user add|delete NAME");
         return false;
     }
     if (listing->show)

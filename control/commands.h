@@ -6,6 +6,7 @@
  *      {"command": "show", "args": ["clients"], "filter": {"id": "dev*"}, "sort": "queued-messages", "limit": 20}
  *      {"command": "kick", "args": ["client id"]}         or "#0x..." for a handle
  *      {"command": "drain", "to": "HOST:PORT", "permanent": false, "rate": 100}   or {"command": "drain", "stop": true}
+ *      {"command": "capture", ...}                        see control/capture_plan.h; or "stop": true
  *      {"command": "user", "args": ["add", "name"], "password": "..."}        and "delete" without a password
  *
  * Lists from the dataplane come page by page; the next page is asked for only when the reader has taken the last one,
@@ -17,6 +18,7 @@
 
 #include <jansson.h>
 
+#include "control/capture.h"
 #include "control/dataplane_peer.h"
 #include "control/users.h"
 #include "control/yaml_config.h"
@@ -25,6 +27,7 @@
 struct command_context {
     struct dataplane_peer *peer;
     const struct control_config *config;
+    struct captures *captures;
     struct users *users; /* NULL: everybody may log in */
     const struct config_origin *origin;
     const char *config_file;

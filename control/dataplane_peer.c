@@ -47,6 +47,9 @@ struct dataplane_peer {
     struct shm_ring_producer verdicts;
     peer_question_handler question_handler; /* NULL: nobody answers */
     void *question_argument;
+    struct shm_segment capture_segment;
+    struct shm_ring_consumer captures[SHM_WORKERS_MAX];
+    uint32_t capture_workers; /* whose rings are open */
     struct stats_reader *statistics;
     uint32_t last_id;
     struct pending pending[PEER_REQUESTS_MAX];
@@ -147,6 +150,24 @@ bool peer_verdict(struct dataplane_peer *peer, const struct shm_login_verdict *v
     return peer->state == PEER_RUNNING && shm_ring_push(&peer->verdicts, verdict) == SHM_RING_OK;
 }
 
+int peer_capture_open(struct dataplane_peer *peer, const struct shm_capture_record *record, struct shm_error *error)
+{
+    peer->capture_workers = 0;
+    for (uint32_t i = 0; i < record->workers; i++) {
+        struct shm_segment part;
+        if (shm_capture_part(&peer->capture_segment, i, record->slots, &part, error) != 0 ||
+            shm_ring_open_consumer(&peer->captures[i], &part, record->slots, SHM_CAPTURE_SLOT_SIZE, error) != 0)
+            return -1;
+    }
+    peer->capture_workers = record->workers;
+    return 0;
+}
+
+enum shm_ring_result peer_capture_pop(struct dataplane_peer *peer, uint32_t worker, struct shm_capture_slot *slot)
+{
+    return worker < peer->capture_workers ? shm_ring_pop(&peer->captures[worker], slot) : SHM_RING_EMPTY;
+}
+
 /* ---- coming and going ------------------------------------------------------------------------------------------ */
 
 /* The one way in which a link ends. Everything of it is gone before the handlers of its requests hear of it, because
@@ -169,6 +190,8 @@ static void drop(struct dataplane_peer *peer, enum peer_state state, const char 
     shm_segment_close(&peer->reply_segment);
     shm_segment_close(&peer->question_segment);
     shm_segment_close(&peer->verdict_segment);
+    shm_segment_close(&peer->capture_segment);
+    peer->capture_workers = 0;
     if (peer->statistics)
         stats_reader_detach(peer->statistics);
     set_state(peer, state, text);
@@ -184,6 +207,11 @@ static void protocol_error(struct dataplane_peer *peer, const struct shm_error *
     char text[LINK_TEXT_SIZE];
     snprintf(text, sizeof text, "refused: %.*s", (int)(sizeof text - sizeof "refused: "), error->text);
     drop(peer, PEER_FAILED, text);
+}
+
+void peer_refuse(struct dataplane_peer *peer, const struct shm_error *error)
+{
+    protocol_error(peer, error);
 }
 
 /* An id that is not known belongs to a request that has timed out; another type under a known id is a lie. Both are
@@ -330,6 +358,10 @@ static int take_segments(struct dataplane_peer *peer, struct link_segments *segm
     segments->verdicts = -1;
     if (shm_segment_attach(&peer->verdict_segment, taken.verdicts, SHM_SEGMENT_VERDICTS, login_size, true, error) != 0)
         return -1;
+    segments->captures = -1;
+    if (shm_segment_attach(&peer->capture_segment, taken.captures, SHM_SEGMENT_CAPTURE, shm_ring_segment_size(1, 8),
+                           true, error) != 0)
+        return -1;
     if (open_rings(peer, error) != 0)
         return -1;
     peer->event_source.fd = taken.reply_event;
@@ -443,6 +475,7 @@ struct dataplane_peer *peer_create(struct loop *loop, const char *run_dir, const
     peer->reply_segment = SHM_SEGMENT_CLOSED;
     peer->question_segment = SHM_SEGMENT_CLOSED;
     peer->verdict_segment = SHM_SEGMENT_CLOSED;
+    peer->capture_segment = SHM_SEGMENT_CLOSED;
     peer->link_source = (struct loop_source){-1, link_ready, peer};
     peer->event_source = (struct loop_source){-1, replies_ready, peer};
     peer->info.since = (int64_t)time(NULL);

@@ -9,6 +9,7 @@
 #define POLLUX_CONTROL_DATAPLANE_PEER_H
 
 #include "control/loop.h"
+#include "lib/shm/capture.h"
 #include "lib/shm/link.h"
 #include "lib/shm/login.h"
 #include "lib/shm/messages.h"
@@ -56,6 +57,16 @@ void peer_set_question_handler(struct dataplane_peer *peer, peer_question_handle
 
 /* Answers one. False: there is no dataplane, or it does not take answers; the login times out there. */
 bool peer_verdict(struct dataplane_peer *peer, const struct shm_login_verdict *verdict);
+
+/* Take the packets of a capture that has just been started: `record` is the dataplane's answer. 0, or -1: it does not
+ * fit the segment. */
+int peer_capture_open(struct dataplane_peer *peer, const struct shm_capture_record *record, struct shm_error *error);
+
+/* The next slot of a worker's packets: SHM_RING_EMPTY also when the dataplane is gone. */
+enum shm_ring_result peer_capture_pop(struct dataplane_peer *peer, uint32_t worker, struct shm_capture_slot *slot);
+
+/* It does not keep to the protocol: the link is closed, and taken up again later. */
+void peer_refuse(struct dataplane_peer *peer, const struct shm_error *error);
 
 /* ---- what is known about it ------------------------------------------------------------------------------------ */
 

@@ -307,6 +307,10 @@ json_t *json_from_reply(const struct shm_reply *reply)
     case SHM_REQUEST_DRAIN:
         fill_drain(object, &reply->drain);
         break;
+    case SHM_REQUEST_CAPTURE:
+        set_number(object, "packets", reply->capture.packets);
+        set_number(object, "dropped", reply->capture.dropped);
+        break;
     case SHM_REQUEST_KICK:
         set_number(object, "disconnected", reply->kick.disconnected);
         break;

@@ -154,9 +154,11 @@ static int serve(struct command_context *context)
     struct logins *logins =
         context->peer ? logins_open(&loop, context->peer, context->users, &context->config->dataplane.authentication)
                       : NULL;
-    struct admin *admin = logins ? admin_open(&loop, context->run_dir, context, &error) : NULL;
+    context->captures = logins ? captures_open(&loop, context->peer, &context->config->dataplane) : NULL;
+    struct admin *admin = context->captures ? admin_open(&loop, context->run_dir, context, &error) : NULL;
     if (!admin) {
         log_line("%s", error.text);
+        captures_close(context->captures);
         logins_close(logins);
         peer_free(context->peer);
         return 1;
@@ -164,6 +166,7 @@ static int serve(struct command_context *context)
     log_line("ready; configuration %s, run directory %s", context->config_file, context->run_dir);
     loop_run(&loop, TICK_US, tick, context->peer);
     admin_close(admin);
+    captures_close(context->captures);
     logins_close(logins);
     peer_free(context->peer);
     close(signals.fd);

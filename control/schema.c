@@ -416,6 +416,38 @@ static const struct schema_leaf authentication_leaves[] = {
      .help = "A login that takes longer, for the client or for pollux-control, is refused."},
 };
 
+static const struct schema_leaf capture_leaves[] = {
+    {.name = "buffer",
+     .type = SCHEMA_BYTES,
+     .initial = "4MiB",
+     .help = "Memory between a worker and pollux-control for packets on their way to a capture. When it is full, "
+             "packets are missing from the capture and are counted; traffic never waits."},
+    {.name = "bytes",
+     .type = SCHEMA_BYTES,
+     .initial = "64MiB",
+     .help = "Size of a capture's file, unless it is started with --bytes."},
+    {.name = "max-bytes", .type = SCHEMA_BYTES, .initial = "1GiB", .help = "Most that --bytes may ask for."},
+    {.name = "packets",
+     .type = SCHEMA_NUMBER,
+     .initial = "1000000",
+     .help = "Packets of a capture, unless it is started with --packets."},
+    {.name = "max-packets", .type = SCHEMA_NUMBER, .initial = "100000000", .help = "Most that --packets may ask for."},
+    {.name = "time",
+     .type = SCHEMA_SECONDS,
+     .initial = "10m",
+     .help = "How long a capture goes on, unless it is started with --seconds."},
+    {.name = "max-time", .type = SCHEMA_SECONDS, .initial = "1h", .help = "Most that --seconds may ask for."},
+    {.name = "snap-length",
+     .type = SCHEMA_NUMBER,
+     .initial = "65535",
+     .help = "Bytes of each packet that are kept, unless a capture is started with --snap-length."},
+    {.name = "max-snap-length",
+     .type = SCHEMA_NUMBER,
+     .initial = "65535",
+     .help = "Most that --snap-length may ask for. 54 (with snap-length at most as much) keeps Ethernet, IP and the "
+             "start of TCP, and leaves all that clients send out of every capture."},
+};
+
 #define LEAVES(table) .leaves = table, .leaf_count = sizeof table / sizeof table[0]
 
 const struct schema_section schema_sections[] = {
@@ -433,6 +465,7 @@ const struct schema_section schema_sections[] = {
     {.name = "tcp", .help = "The TCP stack.", LEAVES(tcp_leaves)},
     {.name = "mqtt", .help = "Limits and policies of the MQTT protocol.", LEAVES(mqtt_leaves)},
     {.name = "authentication", .help = "Who may connect.", LEAVES(authentication_leaves)},
+    {.name = "capture", .help = "Bounds of `polluxctl capture`.", LEAVES(capture_leaves)},
 };
 
 const size_t schema_section_count = sizeof schema_sections / sizeof schema_sections[0];

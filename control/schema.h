@@ -81,6 +81,9 @@ const char *schema_allowed(const struct schema_section *section, const struct sc
 int schema_parse(const struct schema_section *section, const struct schema_leaf *leaf, const char *text, uint32_t item,
                  void *base, struct shm_error *error);
 
+/* Parse an IPv4 or IPv6 address, with or without "/prefix". False: it is none. */
+bool schema_parse_address(const char *text, bool with_prefix, struct shm_address *address);
+
 /* The value as it would be written in the file, on one line. Returns `text`. */
 const char *schema_format(const struct schema_section *section, const struct schema_leaf *leaf, const void *base,
                           char *text, size_t size);

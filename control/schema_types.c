@@ -71,7 +71,7 @@ static void format_number(enum schema_type type, uint64_t value, char *text, siz
 
 /* ---- addresses ------------------------------------------------------------------------------------------------- */
 
-static bool parse_address(const char *text, bool with_prefix, struct shm_address *address)
+bool schema_parse_address(const char *text, bool with_prefix, struct shm_address *address)
 {
     char copy[INET6_ADDRSTRLEN + 8];
     if (strlen(text) >= sizeof copy)
@@ -311,7 +311,7 @@ static bool parse_main_core(const char *text, struct shm_dataplane_config *datap
 
 static bool parse_port_address(const char *text, uint32_t item, struct shm_port *port)
 {
-    if (item >= SHM_PORT_ADDRESSES_MAX || !parse_address(text, true, &port->addresses[item]))
+    if (item >= SHM_PORT_ADDRESSES_MAX || !schema_parse_address(text, true, &port->addresses[item]))
         return false;
     port->address_count = (uint8_t)(item + 1);
     return true;
@@ -321,7 +321,7 @@ static bool parse_port_address(const char *text, uint32_t item, struct shm_port 
 static bool parse_gateway(const char *text, struct shm_port *port)
 {
     struct shm_address address = {0};
-    if (!parse_address(text, false, &address))
+    if (!schema_parse_address(text, false, &address))
         return false;
     struct shm_address *to = address.family == 4 ? &port->gateway4 : &port->gateway6;
     if (to->family != 0)
@@ -344,7 +344,7 @@ static bool parse_value(const struct schema_section *section, const struct schem
     case SCHEMA_CORES:
         return parse_cores(text, item, &((struct shm_config *)base)->dataplane);
     case SCHEMA_ADDRESS:
-        return strcmp(text, "any") == 0 || parse_address(text, false, &((struct shm_listener *)base)->address);
+        return strcmp(text, "any") == 0 || schema_parse_address(text, false, &((struct shm_listener *)base)->address);
     case SCHEMA_ADDRESSES:
         return parse_port_address(text, item, base);
     case SCHEMA_GATEWAYS:

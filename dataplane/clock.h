@@ -32,4 +32,10 @@ static inline uint64_t clock_microseconds(const struct clock *clock, uint64_t cy
     return (uint64_t)(((__uint128_t)(cycles - clock->origin) * clock->us_per_2e32) >> 32);
 }
 
+/* The same in nanoseconds. */
+static inline uint64_t clock_nanoseconds(const struct clock *clock, uint64_t cycles)
+{
+    return (uint64_t)(((__uint128_t)(cycles - clock->origin) * (clock->us_per_2e32 * 1000)) >> 32);
+}
+
 #endif

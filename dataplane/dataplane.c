@@ -9,6 +9,7 @@
 #include <rte_launch.h>
 #include <rte_malloc.h>
 
+#include "dataplane/capture.h"
 #include "dataplane/eal.h"
 #include "dataplane/pool.h"
 #include "dataplane/statistics.h"
@@ -151,7 +152,8 @@ int dataplane_start(struct dataplane *dataplane, const struct shm_config *config
     if (config->mqtt.overload_loop_ms > 0) {
         dataplane->overload_cycles = dataplane->clock.cycles_per_second * config->mqtt.overload_loop_ms / 1000;
     }
-    if (buffers_create(dataplane, error) != 0 || ports_open(dataplane, error) != 0 ||
+    if (buffers_create(dataplane, error) != 0 || capture_create(dataplane, error) != 0 ||
+        ports_open(dataplane, error) != 0 ||
         dataplane_create_workers(dataplane, clock_microseconds(&dataplane->clock, rte_rdtsc()), error) != 0) {
         return -1;
     }
@@ -195,6 +197,7 @@ void dataplane_stop(struct dataplane *dataplane)
         port_close(&dataplane->ports[i]);
     }
     pool_destroy(dataplane->pool);
+    capture_destroy(dataplane);
     rte_eal_cleanup();
     rmdir(rte_eal_get_runtime_dir()); /* which DPDK makes, and leaves */
 }

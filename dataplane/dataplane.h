@@ -36,6 +36,11 @@ struct dataplane {
     struct topic_shared *shared;      /* written by the main lcore; NULL with one worker */
     struct doorbell housekeeper_bell; /* of the main lcore */
     uint64_t overload_cycles;         /* of an iteration that is too long; UINT64_MAX: none is */
+    struct shm_segment capture_segment;
+    uint32_t capture_slots;          /* of each worker's ring in it */
+    uint64_t captured_flag;          /* of an mbuf: capture.h */
+    _Atomic uint32_t capture_token;  /* of the capture under way, of the main lcore's choice; 0: there is none */
+    _Atomic uint64_t wall_offset_ns; /* wall clock less clock_nanoseconds; kept by the main lcore */
     struct stats_segment stats;
     struct {
         uint32_t net, mqtt, codec, runtime, stages, loop_time, gauges;

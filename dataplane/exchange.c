@@ -122,6 +122,15 @@ unsigned exchange_flow_owner(void *arg, uint32_t hash)
     return worker->dataplane->steering[hash % STEERING_ENTRIES];
 }
 
+/* A capture looks on. Off, this branch is all that it costs. */
+static inline void look_on(struct worker *worker, uint32_t interface, struct rte_mbuf **packets, uint32_t count,
+                           enum capture_point point)
+{
+    if (unlikely(worker->capturing)) {
+        capture_packets(worker, interface, packets, count, point);
+    }
+}
+
 /* ---- Receiving -------------------------------------------------------------------------------------------------- */
 
 static void pass_on(struct worker *worker, uint32_t to, struct rte_mbuf *packet)
@@ -141,6 +150,7 @@ static void pass_to_all(struct worker *worker, const struct rte_mbuf *packet)
             struct rte_mbuf *copy = rte_pktmbuf_copy(packet, worker->dataplane->pool, 0, UINT32_MAX);
             if (copy != NULL) {
                 copy->port = packet->port;
+                copy->ol_flags |= worker->dataplane->captured_flag; /* this worker sees the packet itself */
                 pass_on(worker, to, copy);
             }
         }
@@ -179,6 +189,7 @@ static uint32_t receive_burst(struct worker *worker, uint32_t interface)
         worker->runtime.rx_bursts++;
         worker->runtime.rx_packets += count;
         const uint16_t own = worker->count > 1 ? steer(worker, port, interface, packets, count) : count;
+        look_on(worker, interface, packets, own, CAPTURE_RECEIVED);
         net_input(worker->net, interface, packets, own, worker->now);
         stages_mark(&worker->stages, STAGE_tcp_in);
     }
@@ -210,6 +221,7 @@ static uint32_t ring_burst(struct worker *worker, struct rte_ring *ring)
     stages_mark(&worker->stages, STAGE_rx);
     for (uint32_t start = 0, i = 1; start < count; i++) {
         if (i == count || packets[i]->port != packets[start]->port) {
+            look_on(worker, packets[start]->port, packets + start, i - start, CAPTURE_PASSED_ON);
             net_input(worker->net, packets[start]->port, packets + start, i - start, worker->now);
             start = i;
         }
@@ -298,6 +310,7 @@ uint16_t exchange_transmit(void *arg, unsigned interface, struct rte_mbuf **pack
     struct worker *worker = arg;
     const struct port *port = &worker->dataplane->ports[interface];
     stages_mark(&worker->stages, STAGE_tcp_out);
+    look_on(worker, interface, packets, count, CAPTURE_SENT);
     if (worker->index < port->tx_queues) {
         queue_send(worker, interface, packets, count);
     } else {

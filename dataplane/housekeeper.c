@@ -2,6 +2,7 @@
 #include "dataplane/housekeeper.h"
 
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <rte_cycles.h>
@@ -49,9 +50,32 @@ static int segments_send(struct housekeeper *housekeeper, struct shm_error *erro
         .replies = housekeeper->replies_segment.fd,
         .questions = housekeeper->logins.question_segment.fd,
         .verdicts = housekeeper->logins.verdict_segment.fd,
+        .captures = housekeeper->dataplane->capture_segment.fd,
         .reply_event = housekeeper->reply_event,
     };
     return rings_reset(housekeeper, error) != 0 ? -1 : link_send_segments(&housekeeper->link, &segments, error);
+}
+
+/* What lies between the wall clock and the one of the dataplane. A reading that took long was interrupted, and is worth
+ * nothing unless there is no other. */
+static void wall_clock_follow(struct dataplane *dataplane)
+{
+    enum { ATTEMPTS = 4, LONG_NS = 5000 };
+    struct timespec wall;
+    for (int i = 0; i < ATTEMPTS; i++) {
+        const uint64_t before = clock_nanoseconds(&dataplane->clock, rte_rdtsc());
+        clock_gettime(CLOCK_REALTIME, &wall);
+        const uint64_t after = clock_nanoseconds(&dataplane->clock, rte_rdtsc());
+        const uint64_t now = (uint64_t)wall.tv_sec * 1000000000 + (uint64_t)wall.tv_nsec;
+        const bool first = atomic_load_explicit(&dataplane->wall_offset_ns, memory_order_relaxed) == 0;
+        if (after - before < LONG_NS || first) {
+            atomic_store_explicit(&dataplane->wall_offset_ns, now - (before + (after - before) / 2),
+                                  memory_order_relaxed);
+        }
+        if (after - before < LONG_NS) {
+            return;
+        }
+    }
 }
 
 int housekeeper_create(struct housekeeper *housekeeper, struct dataplane *dataplane, struct link_listener *listener,
@@ -67,6 +91,7 @@ int housekeeper_create(struct housekeeper *housekeeper, struct dataplane *datapl
         .started = clock_microseconds(&dataplane->clock, rte_rdtsc()),
     };
     *link = LINK_NONE;
+    wall_clock_follow(dataplane);
     if (login_relay_create(&housekeeper->logins, error) != 0) {
         return -1;
     }
@@ -101,6 +126,7 @@ void housekeeper_destroy(struct housekeeper *housekeeper)
 static void link_lose(struct housekeeper *housekeeper, const char *why)
 {
     fprintf(stderr, "pollux-dataplane: control is gone (%s); routing goes on\n", why);
+    atomic_store_explicit(&housekeeper->dataplane->capture_token, 0, memory_order_relaxed);
     link_close(&housekeeper->link);
 }
 
@@ -183,7 +209,7 @@ static uint32_t requests_take(struct housekeeper *housekeeper)
             link_lose(housekeeper, result == SHM_RING_OK ? error.text : "its request ring is corrupt");
             break;
         }
-        request_begin(slot, &request);
+        request_begin(housekeeper, slot, &request);
         taken++;
     }
     return taken;
@@ -303,10 +329,10 @@ static void rest(struct dataplane *dataplane, uint32_t microseconds)
 
 void housekeeper_run(struct housekeeper *housekeeper, const volatile sig_atomic_t *stop)
 {
-    enum { LINK_INTERVAL_US = 2000 };
+    enum { LINK_INTERVAL_US = 2000, CLOCK_INTERVAL_US = 1000000 };
     struct dataplane *dataplane = housekeeper->dataplane;
     struct idle idle;
-    uint64_t next_link = 0;
+    uint64_t next_link = 0, next_clock = 0;
     idle_init(&idle, true);
     while (!*stop) {
         const uint64_t now = clock_microseconds(&dataplane->clock, rte_rdtsc());
@@ -316,6 +342,10 @@ void housekeeper_run(struct housekeeper *housekeeper, const volatile sig_atomic_
         if (now >= next_link) {
             next_link = now + LINK_INTERVAL_US;
             link_serve(housekeeper, now);
+        }
+        if (now >= next_clock) {
+            next_clock = now + CLOCK_INTERVAL_US;
+            wall_clock_follow(dataplane);
         }
         if (work > 0) {
             idle_work(&idle, now);

@@ -31,6 +31,7 @@ struct housekeeper_request {
     struct shm_listener_record listeners[SHM_LISTENERS_MAX]; /* LISTENERS: sums over the workers */
     uint64_t kicked;                                         /* KICK: likewise */
     struct shm_drain_record drain;                           /* DRAIN: likewise */
+    struct shm_capture_record capture;                       /* CAPTURE: likewise */
 };
 
 /* A worker's figures at the last WORKERS request, to report on the time since. */

@@ -271,6 +271,9 @@ bool query_answer(struct worker *worker)
     case SHM_REQUEST_DRAIN:
         drain_request(worker, &slot->request.drain, &slot->replies[slot->count++].drain);
         break;
+    case SHM_REQUEST_CAPTURE:
+        capture_request(worker, &slot->request.capture, slot->request.id, &slot->replies[slot->count++].capture);
+        break;
     default:
         break;
     }

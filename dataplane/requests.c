@@ -18,9 +18,14 @@ static uint64_t cursor_pack(uint32_t worker, uint32_t cursor)
     return (uint64_t)(worker + 1) << 32 | cursor;
 }
 
-void request_begin(struct housekeeper_request *slot, const struct shm_request *request)
+void request_begin(struct housekeeper *housekeeper, struct housekeeper_request *slot, const struct shm_request *request)
 {
     *slot = (struct housekeeper_request){.request = *request};
+    if (request->type == SHM_REQUEST_CAPTURE) {
+        /* Workers that hear of the request later than of this end their part now. */
+        const uint32_t token = request->capture.action == SHM_CAPTURE_START ? request->id : 0;
+        atomic_store_explicit(&housekeeper->dataplane->capture_token, token, memory_order_relaxed);
+    }
     if (request->cursor != 0) {
         slot->worker = (uint32_t)(request->cursor >> 32) - 1;
         slot->cursor = (uint32_t)request->cursor;
@@ -159,6 +164,14 @@ static void listeners_sum(struct housekeeper_request *slot, const struct query_s
     }
 }
 
+static void capture_sum(struct housekeeper_request *slot, const struct shm_capture_record *answer)
+{
+    const struct shm_capture_record before = slot->capture;
+    slot->capture = *answer;
+    slot->capture.packets += before.packets;
+    slot->capture.dropped += before.dropped;
+}
+
 static void drain_sum(struct housekeeper_request *slot, const struct shm_drain_record *answer)
 {
     const struct shm_drain_record before = slot->drain;
@@ -177,6 +190,9 @@ static void answer_take(struct housekeeper *housekeeper, struct housekeeper_requ
         break;
     case SHM_REQUEST_DRAIN:
         drain_sum(slot, &answer->replies[0].drain);
+        break;
+    case SHM_REQUEST_CAPTURE:
+        capture_sum(slot, &answer->replies[0].capture);
         break;
     case SHM_REQUEST_KICK:
         slot->kicked += answer->replies[0].kick.disconnected;
@@ -227,6 +243,9 @@ static void request_finish(struct housekeeper *housekeeper, struct housekeeper_r
         census_finish(housekeeper, slot);
     } else if (slot->request.type == SHM_REQUEST_DRAIN) {
         struct shm_reply reply = {.drain = slot->drain};
+        reply_push(housekeeper, slot, &reply, SHM_REPLY_RECORD);
+    } else if (slot->request.type == SHM_REQUEST_CAPTURE) {
+        struct shm_reply reply = {.capture = slot->capture};
         reply_push(housekeeper, slot, &reply, SHM_REPLY_RECORD);
     } else if (slot->request.type == SHM_REQUEST_KICK) {
         struct shm_reply reply = {.kick = {.disconnected = slot->kicked}};
@@ -310,6 +329,7 @@ void request_continue(struct housekeeper *housekeeper, struct housekeeper_reques
     case SHM_REQUEST_CENSUS:
     case SHM_REQUEST_KICK:
     case SHM_REQUEST_DRAIN:
+    case SHM_REQUEST_CAPTURE:
         workers_ask(housekeeper, slot);
         break;
     default:

@@ -8,10 +8,11 @@
 #include "dataplane/housekeeper.h"
 
 /* Starts a checked request in a free slot. */
-void request_begin(struct housekeeper_request *slot, const struct shm_request *request);
+void request_begin(struct housekeeper *housekeeper, struct housekeeper_request *slot,
+                   const struct shm_request *request);
 
-/* Control, which waited for it, is gone. A worker that holds it answers all the same, and its slot has to be freed then:
- * go on with request_continue until request.id is 0. */
+/* Control, which waited for it, is gone. A worker that holds it answers all the same, and its slot has to be freed
+ * then: go on with request_continue until request.id is 0. */
 void request_abandon(struct housekeeper_request *slot);
 
 /* As far as it goes without waiting; frees the slot with the last reply. */

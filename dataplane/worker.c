@@ -7,6 +7,7 @@
 
 #include <rte_cycles.h>
 
+#include "dataplane/addresses.h"
 #include "dataplane/login.h"
 #include "dataplane/move.h"
 #include "dataplane/statistics.h"
@@ -58,20 +59,6 @@ static uint32_t offloads_of(const struct port *port)
     return (port->rx_checksum ? NET_OFFLOAD_RX_CHECKSUM : 0) |
            (port->tx_ipv4_checksum ? NET_OFFLOAD_TX_IP4_CHECKSUM : 0) |
            (port->tx_tcp_checksum ? NET_OFFLOAD_TX_TCP_CHECKSUM : 0) | (port->tso ? NET_OFFLOAD_TSO : 0);
-}
-
-static struct net_address address_of(const struct shm_address *address)
-{
-    uint32_t ip4;
-    switch (address->family) {
-    case 4:
-        memcpy(&ip4, address->bytes, sizeof(ip4));
-        return net_address_ip4(ip4);
-    case 6:
-        return net_address_ip6(address->bytes);
-    default:
-        return NET_ADDRESS_ANY;
-    }
 }
 
 static void interface_describe(const struct port *port, uint32_t index, struct net_interface_config *interface)

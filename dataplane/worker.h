@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dataplane/capture.h"
 #include "dataplane/client.h"
 #include "dataplane/dataplane.h"
 #include "dataplane/directory.h"
@@ -90,6 +91,7 @@ struct worker {
     struct topic_cache *routes;
     const struct shm_config *config;
     struct dataplane *dataplane;
+    bool capturing;      /* packets are looked at: capture.h */
     uint32_t send_limit; /* bytes of PUBLISH packets that may wait in a connection; answers have some more */
     uint8_t share_last[SHARE_PLACES]; /* by group: worker that got the last message of a shared subscription */
     uint64_t route_mark;
@@ -124,6 +126,7 @@ struct worker {
     struct exchange exchange;
     struct sys_topics *sys; /* on worker 0, if mqtt.sys-interval says so */
     struct query_slot query;
+    struct capture capture;
     struct drain drain;        /* its clients are sent to another server */
     struct login_desk *logins; /* NULL: control knows no users, nothing is asked */
 

@@ -156,6 +156,33 @@ enum mqtt_error mqtt_connect_decode(const struct mqtt_header *header, const uint
     return read_payload(&reader, connect);
 }
 
+static enum mqtt_error find_client_id(struct wire_reader *reader, struct mqtt_span *client_id)
+{
+    struct mqtt_connect connect;
+    uint32_t length;
+    uint8_t first;
+    WIRE_TRY(wire_read_byte(reader, &first));
+    if (first != MQTT_CONNECT << 4)
+        return MQTT_ERROR_PROTOCOL_NAME;
+    WIRE_TRY(wire_read_varint(reader, &length));
+    WIRE_TRY(read_protocol(reader, &connect));
+    WIRE_TRY(read_flags(reader, &connect));
+    WIRE_TRY(wire_read_two(reader, &connect.keep_alive));
+    if (connect.version == MQTT_V5) {
+        WIRE_TRY(wire_read_varint(reader, &length));
+        if (length > wire_left(reader))
+            return MQTT_ERROR_STRING_TRUNCATED;
+        reader->at += length;
+    }
+    return wire_read_binary(reader, client_id);
+}
+
+bool mqtt_connect_find_client_id(const uint8_t *bytes, size_t n, struct mqtt_span *client_id)
+{
+    struct wire_reader reader = {bytes, bytes + n};
+    return find_client_id(&reader, client_id) == MQTT_OK;
+}
+
 static struct mqtt_span protocol_name(const struct mqtt_connect *connect)
 {
     return connect->version == MQTT_V31 ? MQTT_SPAN("MQIsdp") : MQTT_SPAN("MQTT");

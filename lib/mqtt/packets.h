@@ -43,6 +43,10 @@ struct mqtt_connect {
  */
 enum mqtt_error mqtt_connect_decode(const struct mqtt_header *header, const uint8_t *body,
                                     struct mqtt_connect *connect);
+
+/* For onlookers: the client identifier of a CONNECT that the `n` bytes begin with; they need not be all of it. False:
+ * they do not begin with one, or it is not among them. */
+bool mqtt_connect_find_client_id(const uint8_t *bytes, size_t n, struct mqtt_span *client_id);
 size_t mqtt_connect_size(const struct mqtt_connect *connect);
 uint8_t *mqtt_connect_encode(uint8_t *dst, const struct mqtt_connect *connect);
 

@@ -232,6 +232,12 @@ static inline void tcp_set_user(struct tcp_connection *connection, void *user)
 uint64_t tcp_connection_id(const struct tcp_connection *connection);
 struct tcp_connection *tcp_connection_find(struct net_stack *stack, uint64_t id);
 
+/* The connection of that four-tuple, or NULL: there is none, or it is half-open or in TIME-WAIT. */
+struct tcp_connection *tcp_connection_of_flow(struct net_stack *stack, const struct net_flow *flow);
+
+/* Has the connection of that four-tuple moved to another stack, which gets its segments passed on? */
+bool tcp_flow_is_moved(const struct net_stack *stack, const struct net_flow *flow);
+
 /* ---- Looking in. Times in microseconds, sizes in bytes. */
 
 struct tcp_info {

@@ -380,6 +380,22 @@ struct tcp_connection *tcp_connection_find(struct net_stack *stack, uint64_t id)
     return c->stack && !c->ended && c->generation == id >> 32 ? c : NULL;
 }
 
+struct tcp_connection *tcp_connection_of_flow(struct net_stack *stack, const struct net_flow *flow)
+{
+    const uint32_t reference = tcp_flow_find(stack, flow, hash_flow(stack->config.seed, flow));
+
+    return reference && flow_reference_kind(reference) == FLOW_CONNECTION
+               ? &stack->connections[flow_reference_index(reference)]
+               : NULL;
+}
+
+bool tcp_flow_is_moved(const struct net_stack *stack, const struct net_flow *flow)
+{
+    const uint32_t reference = tcp_flow_find(stack, flow, hash_flow(stack->config.seed, flow));
+
+    return reference && flow_reference_kind(reference) == FLOW_MOVED;
+}
+
 void tcp_info(const struct tcp_connection *c, struct tcp_info *info)
 {
     uint32_t sent = c->send_next - c->send_unacked;

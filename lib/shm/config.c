@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "lib/shm/capture.h"
+
 #define KIB UINT64_C(1024)
 #define MIB (KIB * 1024)
 #define GIB (MIB * 1024)
@@ -92,6 +94,16 @@ const struct shm_config_field shm_config_fields[] = {
 
     ROOT("authentication.max-logins", authentication.max_logins, 1, 65536),
     ROOT("authentication.timeout", authentication.timeout_s, 1, 600),
+
+    ROOT("capture.buffer", capture.buffer, 128 * KIB, 8 * MIB),
+    ROOT("capture.bytes", capture.bytes, 4096, 1024 * GIB),
+    ROOT("capture.max-bytes", capture.max_bytes, 4096, 1024 * GIB),
+    ROOT("capture.packets", capture.packets, 1, 4000000000),
+    ROOT("capture.max-packets", capture.max_packets, 1, 4000000000),
+    ROOT("capture.time", capture.time_s, 1, SECONDS_PER_DAY),
+    ROOT("capture.max-time", capture.max_time_s, 1, SECONDS_PER_DAY),
+    ROOT("capture.snap-length", capture.snap_length, 14, SHM_CAPTURE_SNAP_MAX),
+    ROOT("capture.max-snap-length", capture.max_snap_length, 14, SHM_CAPTURE_SNAP_MAX),
 };
 
 const size_t shm_config_field_count = sizeof shm_config_fields / sizeof shm_config_fields[0];
@@ -352,6 +364,19 @@ static int response_prefix_check(const char *prefix, struct shm_error *error)
                          SHM_TOPIC_PREFIX_SIZE - 1);
 }
 
+/* A capture that names no bounds must be within those that it can not exceed. */
+static int capture_check(const struct shm_capture_config *capture, struct shm_error *error)
+{
+    static const char *const names[] = {"bytes", "packets", "time", "snap-length"};
+    const uint64_t values[] = {capture->bytes, capture->packets, capture->time_s, capture->snap_length};
+    const uint64_t bounds[] = {capture->max_bytes, capture->max_packets, capture->max_time_s, capture->max_snap_length};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (values[i] > bounds[i])
+            return shm_error_set(error, "capture.%s: %llu is above capture.max-%s (%llu)", names[i],
+                                 (unsigned long long)values[i], names[i], (unsigned long long)bounds[i]);
+    return 0;
+}
+
 int shm_config_validate(const struct shm_config *config, struct shm_error *error)
 {
     if (config->generation == 0)
@@ -362,6 +387,8 @@ int shm_config_validate(const struct shm_config *config, struct shm_error *error
         return shm_error_set(error, "mqtt.keepalive-default: %u is above mqtt.keepalive-max (%u)",
                              config->mqtt.keepalive_default_s, config->mqtt.keepalive_max_s);
     if (response_prefix_check(config->mqtt.response_topic_prefix, error) != 0)
+        return -1;
+    if (capture_check(&config->capture, error) != 0)
         return -1;
     if (config->authentication.users > 1)
         return shm_error_set(error, "authentication: users is %u, neither 0 nor 1", config->authentication.users);

@@ -168,6 +168,19 @@ struct shm_authentication_config {
     uint32_t reserved;
 };
 
+/* Bounds of a capture of packets (shm/capture.h), and what one gets that names none. */
+struct shm_capture_config {
+    uint64_t buffer;    /* bytes of the ring between a worker and control */
+    uint64_t bytes;     /* of the file, unless said otherwise */
+    uint64_t max_bytes; /* at most */
+    uint32_t packets;
+    uint32_t max_packets;
+    uint32_t time_s;
+    uint32_t max_time_s;
+    uint32_t snap_length; /* bytes of a packet */
+    uint32_t max_snap_length;
+};
+
 struct shm_config {
     uint64_t generation;  /* counts up with each configuration that control hands out; never 0 */
     uint64_t fingerprint; /* shm_config_fingerprint of the rest: tells whether two configurations are the same */
@@ -176,6 +189,7 @@ struct shm_config {
     struct shm_tcp_config tcp;
     struct shm_mqtt_config mqtt;
     struct shm_authentication_config authentication;
+    struct shm_capture_config capture;
     uint32_t port_count;
     uint32_t listener_count;
     struct shm_port ports[SHM_PORTS_MAX];

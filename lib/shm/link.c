@@ -330,7 +330,8 @@ void link_message_close(struct link_message *message)
     if (message->type != LINK_SEGMENTS)
         return;
     int *descriptors[] = {&message->segments.statistics, &message->segments.requests, &message->segments.replies,
-                          &message->segments.questions,  &message->segments.verdicts, &message->segments.reply_event};
+                          &message->segments.questions,  &message->segments.verdicts, &message->segments.captures,
+                          &message->segments.reply_event};
     for (uint32_t i = 0; i < LINK_SEGMENT_COUNT; i++) {
         if (*descriptors[i] >= 0)
             close(*descriptors[i]);

@@ -9,7 +9,7 @@
  *      HELLO                         <---------->  HELLO            each end sends it first, both are checked
  *                                    <-----------  CONFIGURE        only to a dataplane that is not configured
  *      READY or FAILED(text)          ---------->
- *      SEGMENTS (6 descriptors)       ---------->                   a configured dataplane sends them after HELLO
+ *      SEGMENTS (7 descriptors)       ---------->                   a configured dataplane sends them after HELLO
  *
  * Who calls: the dataplane's main lcore (everything but link_listen is non-blocking) and control's main thread. One
  * link at a time: a second control is refused while the first lives. When a process dies its socket closes, and the
@@ -69,9 +69,10 @@ struct link_segments {
     int replies;     /* memfd, ring dataplane -> control, SHM_REPLY_SLOTS x SHM_SLOT_SIZE */
     int questions;   /* memfd, ring dataplane -> control, SHM_LOGIN_SLOTS x SHM_LOGIN_SLOT_SIZE (shm/login.h) */
     int verdicts;    /* memfd, ring control -> dataplane, the same */
+    int captures;    /* memfd, a ring worker -> control for each worker (shm/capture.h) */
     int reply_event; /* eventfd: the dataplane adds 1 after it has pushed anything, so that control may sleep */
 };
-#define LINK_SEGMENT_COUNT 6
+#define LINK_SEGMENT_COUNT 7
 
 struct link_message {
     enum link_message_type type;

@@ -133,6 +133,29 @@ static int drain_check(const struct shm_drain_arguments *drain, struct shm_error
     return 0;
 }
 
+int shm_capture_record_check(const struct shm_capture_record *record, struct shm_error *error)
+{
+    if (record->workers == 0 || record->workers > SHM_WORKERS_MAX || record->slots == 0 ||
+        record->slots > SHM_RING_SLOTS_MAX || (record->slots & (record->slots - 1)) != 0)
+        return shm_error_set(error, "capture: %u workers, %u slots", record->workers, record->slots);
+    return 0;
+}
+
+static int capture_check(const struct shm_capture_arguments *capture, struct shm_error *error)
+{
+    if (capture->action != SHM_CAPTURE_START && capture->action != SHM_CAPTURE_STOP)
+        return shm_error_set(error, "capture: action %u", capture->action);
+    if (capture->action == SHM_CAPTURE_STOP)
+        return 0;
+    if (capture->direction == 0 || capture->direction > SHM_CAPTURE_BOTH || capture->snap_length == 0 ||
+        capture->snap_length > SHM_CAPTURE_SNAP_MAX || capture->time_s == 0 || capture->port > UINT16_MAX ||
+        capture->id_length > SHM_KICK_ID_MAX)
+        return shm_error_set(error, "capture: direction %u, snap length %u, %u s, port %u, client id of %u bytes",
+                             capture->direction, capture->snap_length, capture->time_s, capture->port,
+                             capture->id_length);
+    return shm_address_check(&capture->address, error);
+}
+
 int shm_request_check(const struct shm_request *request, struct shm_error *error)
 {
     if (request->id == 0 || request->type == 0 || request->type > SHM_REQUEST_TYPE_MAX)
@@ -148,6 +171,8 @@ int shm_request_check(const struct shm_request *request, struct shm_error *error
         return worker_check(request->list.worker, true, error);
     case SHM_REQUEST_DRAIN:
         return drain_check(&request->drain, error);
+    case SHM_REQUEST_CAPTURE:
+        return capture_check(&request->capture, error);
     case SHM_REQUEST_KICK:
         if (request->kick.id_length > SHM_KICK_ID_MAX || (request->kick.id_length == 0 && request->kick.handle == 0))
             return shm_error_set(error, "request %u: client id of %u bytes", request->id, request->kick.id_length);
@@ -174,6 +199,8 @@ static int record_check(const struct shm_reply *reply, struct shm_error *error)
         return shm_census_record_check(&reply->census, error);
     case SHM_REQUEST_DRAIN:
         return shm_drain_record_check(&reply->drain, error);
+    case SHM_REQUEST_CAPTURE:
+        return shm_capture_record_check(&reply->capture, error);
     case SHM_REQUEST_KICK:
         return 0;
     default:

@@ -21,6 +21,7 @@
 
 #include <stdint.h>
 
+#include "lib/shm/capture.h"
 #include "lib/shm/config.h"
 #include "lib/shm/error.h"
 
@@ -45,8 +46,9 @@ enum shm_request_type {
     SHM_REQUEST_CENSUS = 7,      /* a shm_census_record for each kind of object of each worker */
     SHM_REQUEST_KICK = 8,        /* disconnect clients (MQTT 5: 0x98, administrative action): one shm_kick_record */
     SHM_REQUEST_DRAIN = 9,       /* send clients to another server: one shm_drain_record */
+    SHM_REQUEST_CAPTURE = 10,    /* start or stop a capture of packets: one shm_capture_record */
 };
-#define SHM_REQUEST_TYPE_MAX SHM_REQUEST_DRAIN
+#define SHM_REQUEST_TYPE_MAX SHM_REQUEST_CAPTURE
 
 enum shm_reply_status { SHM_REPLY_RECORD = 1, SHM_REPLY_END = 2, SHM_REPLY_ERROR = 3 };
 
@@ -85,6 +87,25 @@ struct shm_drain_arguments {
     uint8_t reference[SHM_REFERENCE_MAX + 1];
 };
 
+enum shm_capture_action {
+    SHM_CAPTURE_START = 1, /* ends one that is under way */
+    SHM_CAPTURE_STOP = 2,
+};
+
+/* Arguments of CAPTURE; all but `action` only for START. What is set of id, address, port must hold of a packet for it
+ * to be captured. */
+struct shm_capture_arguments {
+    uint32_t action;      /* enum shm_capture_action */
+    uint32_t direction;   /* enum shm_capture_direction */
+    uint32_t snap_length; /* bytes of a packet, 1..SHM_CAPTURE_SNAP_MAX */
+    uint32_t time_s;      /* it ends by itself after so long, whatever became of control; at least 1 */
+    uint32_t port;        /* TCP or UDP port at either end; 0: any */
+    uint32_t id_length;   /* bytes; 0: any client, and what belongs to none */
+    uint64_t reserved;
+    struct shm_address address; /* at either end, with its prefix length; family 0: any */
+    uint8_t id[SHM_KICK_ID_MAX];
+};
+
 struct shm_request {
     uint32_t id; /* never 0 */
     uint16_t type;
@@ -96,6 +117,7 @@ struct shm_request {
         struct shm_list_arguments list;
         struct shm_kick_arguments kick;
         struct shm_drain_arguments drain;
+        struct shm_capture_arguments capture;
         uint8_t bytes[SHM_SLOT_SIZE - 24];
     };
 };
@@ -294,6 +316,14 @@ struct shm_drain_record {
     uint8_t reference[SHM_REFERENCE_MAX + 1];
 };
 
+/* Of the capture that was started, or of the one that was stopped. */
+struct shm_capture_record {
+    uint32_t workers; /* that capture, each into its ring */
+    uint32_t slots;   /* of each ring */
+    uint64_t packets; /* in the rings so far */
+    uint64_t dropped; /* packets that matched and found no room */
+};
+
 struct shm_reply {
     uint32_t id;     /* of the request */
     uint16_t type;   /* of the request */
@@ -308,6 +338,7 @@ struct shm_reply {
         struct shm_census_record census;
         struct shm_kick_record kick;
         struct shm_drain_record drain;
+        struct shm_capture_record capture;
         char text[SHM_MESSAGE_TEXT]; /* ERROR: a sentence for the operator, NUL-terminated */
         uint8_t bytes[SHM_SLOT_SIZE - 16];
     };
@@ -332,5 +363,6 @@ int shm_client_record_check(const struct shm_client_record *record, struct shm_e
 int shm_connection_record_check(const struct shm_connection_record *record, struct shm_error *error);
 int shm_census_record_check(const struct shm_census_record *record, struct shm_error *error);
 int shm_drain_record_check(const struct shm_drain_record *record, struct shm_error *error);
+int shm_capture_record_check(const struct shm_capture_record *record, struct shm_error *error);
 
 #endif

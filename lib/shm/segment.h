@@ -18,7 +18,7 @@
 
 /* Counts every change to the layout of anything that lib/shm or lib/stats place into shared memory or send over the
  * link. Two programs with different numbers refuse each other in HELLO. */
-#define SHM_LAYOUT_VERSION 3u
+#define SHM_LAYOUT_VERSION 4u
 
 #define SHM_SEGMENT_MAGIC UINT64_C(0x6d68732d78756c70) /* "plux-shm" as bytes in memory */
 #define SHM_SEGMENT_SIZE_MAX (UINT64_C(1) << 30)       /* bytes: what an attaching process maps at most */
@@ -30,6 +30,7 @@ enum shm_segment_kind {
     SHM_SEGMENT_REPLIES = 3,    /* shm/ring.h, dataplane -> control */
     SHM_SEGMENT_QUESTIONS = 4,  /* shm/ring.h, dataplane -> control: logins (shm/login.h) */
     SHM_SEGMENT_VERDICTS = 5,   /* shm/ring.h, control -> dataplane: what becomes of them */
+    SHM_SEGMENT_CAPTURE = 6,    /* shm/capture.h, workers -> control: packets */
 };
 
 /* The first cache line of each segment. Written once by the creator. */

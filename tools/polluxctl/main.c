@@ -9,7 +9,15 @@
 
 #include "tools/polluxctl/verbs.h"
 
-enum { OPTION_TO = 256, OPTION_RATE, OPTION_PERMANENT, OPTION_STOP, OPTION_WORKER }; /* they have no letters */
+enum {
+    OPTION_TO = 256,
+    OPTION_RATE,
+    OPTION_PERMANENT,
+    OPTION_STOP,
+    OPTION_WORKER,
+    OPTION_WRITE,
+    OPTION_CAPTURE
+}; /* they have no letters */
 
 static int usage_error(const char *text, const char *what)
 {
@@ -31,6 +39,20 @@ static int add_filter(struct options *options, const char *text)
     return 0;
 }
 
+/* Filter and bounds of a capture go to pollux-control as they are; it knows what they may be. */
+static int add_capture(struct options *options, const char *field, const char *text)
+{
+    char *end = NULL;
+    const long number = strtol(text, &end, 10);
+    /* A client id of digits is still a text. */
+    const bool is_number = *text != '\0' && *end == '\0' && strcmp(field, "client") != 0;
+    if (!options->capture)
+        options->capture = json_object();
+    if (json_object_set_new(options->capture, field, is_number ? json_integer(number) : json_string(text)) != 0)
+        return usage_error("not valid UTF-8: ", text);
+    return 0;
+}
+
 static int take_number(const char *text, const char *name, long *value)
 {
     char *end = NULL;
@@ -41,8 +63,10 @@ static int take_number(const char *text, const char *name, long *value)
 }
 
 /* 0: go on, with the words from optind on; 1: all is done; else the exit status of an error. */
-static int take_options(int argc, char **argv, struct options *options)
+static int take_options(int argc, char **argv, const char *letters, struct options *options)
 {
+    const bool captures = strchr(letters, 'w')[1] == ':';
+    int which = 0;
     static const struct option table[] = {{"run-dir", required_argument, NULL, 'r'},
                                           {"json", no_argument, NULL, 'j'},
                                           {"filter", required_argument, NULL, 'f'},
@@ -60,9 +84,18 @@ static int take_options(int argc, char **argv, struct options *options)
                                           {"rate", required_argument, NULL, OPTION_RATE},
                                           {"permanent", no_argument, NULL, OPTION_PERMANENT},
                                           {"stop", no_argument, NULL, OPTION_STOP},
+                                          {"write", required_argument, NULL, OPTION_WRITE},
+                                          {"client", required_argument, NULL, OPTION_CAPTURE},
+                                          {"address", required_argument, NULL, OPTION_CAPTURE},
+                                          {"port", required_argument, NULL, OPTION_CAPTURE},
+                                          {"direction", required_argument, NULL, OPTION_CAPTURE},
+                                          {"packets", required_argument, NULL, OPTION_CAPTURE},
+                                          {"bytes", required_argument, NULL, OPTION_CAPTURE},
+                                          {"seconds", required_argument, NULL, OPTION_CAPTURE},
+                                          {"snap-length", required_argument, NULL, OPTION_CAPTURE},
                                           {NULL, 0, NULL, 0}};
     int option, error = 0;
-    while (error == 0 && (option = getopt_long(argc, argv, "r:jf:s:n:wt:i:1aVh", table, NULL)) != -1) {
+    while (error == 0 && (option = getopt_long(argc, argv, letters, table, &which)) != -1) {
         switch (option) {
         case 'r':
             options->run_dir = optarg;
@@ -80,7 +113,16 @@ static int take_options(int argc, char **argv, struct options *options)
             error = take_number(optarg, "--limit takes a number, not ", &options->limit);
             break;
         case 'w':
-            options->wide = true;
+            if (captures)
+                options->write = optarg;
+            else
+                options->wide = true;
+            break;
+        case OPTION_WRITE:
+            options->write = optarg;
+            break;
+        case OPTION_CAPTURE:
+            error = add_capture(options, table[which].name, optarg);
             break;
         case 't':
             error = take_number(optarg, "--timeout takes seconds, not ", &options->timeout);
@@ -157,20 +199,48 @@ static int run(int count, char **words, const struct options *options)
         return usage_error("--all is for show tcp", "");
     if (!verb->list && (options->filter || ((options->sort || options->limit) && !top)))
         return usage_error("--filter, --sort and --limit are for lists", "");
-    if (strcmp(verb->words[0], "drain") != 0 && (options->to || options->rate || options->permanent || options->stop))
-        return usage_error("--to, --permanent, --rate and --stop are for drain", "");
+    const bool drains = strcmp(verb->words[0], "drain") == 0, captures = strcmp(verb->words[0], "capture") == 0;
+    if (!drains && (options->to || options->rate || options->permanent))
+        return usage_error("--to, --permanent and --rate are for drain", "");
+    if (!drains && !captures && options->stop)
+        return usage_error("--stop is for drain and capture", "");
+    if (!captures && (options->write || options->capture))
+        return usage_error("--write, --client, --address, --port, --direction, --packets, --bytes, --seconds and "
+                           "--snap-length are for capture",
+                           "");
     return verb->run(verb, verb->argument ? words[used] : NULL, options);
+}
+
+/* The first word decides what -w means: a capture's file, else that tables may be wide. */
+static const char *letters_for(const char *word)
+{
+    const bool captures = strlen(word) > 1 && strncmp(word, "capture", strlen(word)) == 0;
+    return captures ? "r:jt:w:Vh" : "r:jf:s:n:wt:i:1aVh";
 }
 
 int main(int argc, char **argv)
 {
     struct options options = {.run_dir = "/run/pollux", .timeout = 30, .worker = -1};
     setlocale(LC_ALL, "");
-    int status = take_options(argc, argv, &options);
-    if (status == 0)
-        status = run(argc - optind, argv + optind, &options);
-    else if (status == 1)
+    int status = take_options(argc, argv, "+r:jf:s:n:wt:i:1aVh", &options);
+    const int first = optind;
+    if (status == 0 && first == argc) {
+        status = run(0, argv + first, &options);
+    } else if (status == 0) {
+        char *word = argv[first];
+        optind = 0; /* from anew, with the word's place for the program's name, which messages begin with */
+        argv[first] = argv[0];
+        status = take_options(argc - first, argv + first, letters_for(word), &options);
+        char **words = argv + first + optind - 1;
+        words[0] = word;
+        if (status == 0)
+            status = run(argc - first - optind + 1, words, &options);
+        else if (status == 1)
+            status = EXIT_OK;
+    } else if (status == 1) {
         status = EXIT_OK;
+    }
     json_decref(options.filter);
+    json_decref(options.capture);
     return status;
 }

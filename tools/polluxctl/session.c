@@ -110,6 +110,12 @@ static int read_more(struct session *session)
     return 1;
 }
 
+bool session_has_line(const struct session *session)
+{
+    return session->length > session->taken &&
+           memchr(session->buffer + session->taken, '\n', session->length - session->taken) != NULL;
+}
+
 json_t *session_next(struct session *session)
 {
     char *end = NULL;

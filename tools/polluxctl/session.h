@@ -6,6 +6,7 @@
 #define POLLUX_POLLUXCTL_SESSION_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #define SESSION_TIMEOUT_SECONDS 15 /* without a byte from control */
@@ -30,6 +31,9 @@ enum exit_status session_open(struct session *session, const char *run_dir);
 void session_close(struct session *session);
 
 enum exit_status session_send(struct session *session, const json_t *request);
+
+/* Is a line here already, so that session_next does not wait? */
+bool session_has_line(const struct session *session);
 
 /* The next line: {"record": ..}, {"end": ..} or {"error": ..}. NULL: control broke off; see `error`. */
 json_t *session_next(struct session *session);

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tools/polluxctl/capture.h"
 #include "tools/polluxctl/changes.h"
 #include "tools/polluxctl/completion.h"
 #include "tools/polluxctl/format.h"
@@ -118,6 +119,27 @@ static const struct verb verbs[] = {
      "polluxctl top\npolluxctl top --interval 1\npolluxctl top --once\n"
      "polluxctl top --once --sort backlog\npolluxctl top --json | jq '.workers[].\"cycles-per-message\"'\n",
      top_run},
+    {{"capture", NULL},
+     NULL,
+     false,
+     "Write packets of the running router to a file or a pipe, as pcapng for Wireshark and tshark. It goes on until "
+     "Ctrl-C or one of its bounds, whichever is first; traffic never waits for it.\n\n"
+     "  -w FILE, --write FILE   where to; - is standard output\n"
+     "  --client ID             of that client, from its CONNECT on; also when it connects later\n"
+     "  --address A[/BITS]      from or to that address or network\n"
+     "  --port N                with that TCP port at one end\n"
+     "  --direction in|out      to the router, or from it\n"
+     "  --packets N, --bytes N, --seconds N   bounds: packets, size of the file (10MiB), time (90, 5m)\n"
+     "  --snap-length N         the first N bytes of each packet\n"
+     "  --stop                  end the capture that runs, from any shell\n\n"
+     "Filters hold together. What the bounds are without being said, and at most, stands in section capture of the "
+     "configuration. A capture holds what clients send, passwords too: the file is made readable for you alone.",
+     "polluxctl capture -w all.pcapng\n"
+     "polluxctl capture -w sensor.pcapng --client sensor-7 --seconds 60\n"
+     "polluxctl capture -w head.pcapng --address 198.18.0.0/24 --port 1883 --direction in --snap-length 128\n"
+     "polluxctl capture -w - --packets 100 | tshark -r - -Y mqtt\n"
+     "polluxctl capture --stop\n",
+     capture_run},
     {{"kick", NULL},
      "CLIENT",
      false,
@@ -280,6 +302,8 @@ void verb_print_usage(FILE *output)
         "  -i, --interval S       of `top`, `show tcp`, `show counters`: seconds between two looks (2)\n"
         "  -1, --once             of the same: one interval, then end\n"
         "      --to, --permanent, --rate, --stop   of `drain`: see polluxctl drain --help\n"
+        "  -w FILE, --client, --address, --port, --direction, --packets, --bytes, --seconds, --snap-length, --stop\n"
+        "                         of `capture`, after that word: see polluxctl capture --help\n"
         "  -V, --version          print the version\n"
         "  -h, --help             this text; after a command: its help and examples\n"
         "\n"
@@ -295,7 +319,10 @@ void verb_print_help(FILE *output, const struct verb *verb)
             verb->words[1] ? verb->words[1] : "", verb->argument ? " " : "", verb->argument ? verb->argument : "",
             verb->list ? " [--filter F=VALUE]... [--sort F] [--limit N] [--json]" : "",
             verb->counts ? " [--worker N] [--interval S [--once]]" : "",
-            verb->counts && strcmp(verb->words[1], "tcp") == 0 ? " [--all]" : "", verb->help);
+            verb->counts && strcmp(verb->words[1], "tcp") == 0 ? " [--all]"
+            : verb->run == capture_run                         ? " -w FILE [OPTION]..."
+                                                               : "",
+            verb->help);
     while (*line) {
         size_t length = strcspn(line, "\n") + 1;
         fputs("  ", output);

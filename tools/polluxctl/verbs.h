@@ -26,6 +26,8 @@ struct options {
     const char *to; /* of drain: the other server */
     long rate;      /* of drain: clients a second; 0: as it is by itself */
     bool permanent, stop;
+    const char *write; /* of capture: where to; "-" is standard output */
+    json_t *capture;   /* of capture: filter and bounds as pollux-control takes them; NULL: none */
 };
 
 struct verb {

@@ -213,10 +213,29 @@ static void fuzz_login(const uint8_t *data, size_t size)
         require(!scram_finish(&scram, &secret, zero + 1, question.data_length - first - 1, answer));
 }
 
+/* Slots of captured packets, one behind the other. */
+static void fuzz_capture(const uint8_t *data, size_t size)
+{
+    static struct shm_capture_reader reader;
+    static struct shm_capture_slot slot;
+    reader.filled = reader.expected = 0;
+    reader.whole = false;
+    for (; size > 0; data += size < sizeof slot ? size : sizeof slot, size -= size < sizeof slot ? size : sizeof slot) {
+        fill(&slot, sizeof slot, data, size);
+        if (shm_capture_read(&reader, &slot, NULL) != 0)
+            return;
+        require(reader.filled <= reader.expected && reader.expected <= sizeof reader.bytes);
+        require(reader.head.port < SHM_PORTS_MAX && reader.head.captured <= reader.head.length);
+        require(reader.whole == (reader.filled == reader.expected));
+        reader.whole = false;
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static void (*const targets[])(const uint8_t *data, size_t size) = {
-        fuzz_reply, fuzz_request, fuzz_config, fuzz_yaml, fuzz_link, fuzz_statistics, fuzz_ring, fuzz_login};
+    static void (*const targets[])(const uint8_t *data, size_t size) = {fuzz_reply, fuzz_request, fuzz_config,
+                                                                        fuzz_yaml,  fuzz_link,    fuzz_statistics,
+                                                                        fuzz_ring,  fuzz_login,   fuzz_capture};
     if (size > 0)
         targets[data[0] % (sizeof targets / sizeof targets[0])](data + 1, size - 1);
     return 0;

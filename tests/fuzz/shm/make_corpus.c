@@ -34,6 +34,8 @@ static void write_replies(void)
         if (type == SHM_REQUEST_CLIENTS)
             reply.client = (struct shm_client_record){
                 .handle = 1, .protocol = 5, .id_length = 3, .id = "abc", .peer.address.family = 4};
+        if (type == SHM_REQUEST_CAPTURE)
+            reply.capture = (struct shm_capture_record){.workers = 2, .slots = 1024};
         if (type == SHM_REQUEST_PORTS) {
             strcpy(reply.port.name, "lan0");
             reply.port.address_count = 1;
@@ -134,6 +136,22 @@ static void write_logins(void)
     write_seed(7, "login-verdict", &verdict, sizeof verdict);
 }
 
+/* A packet of two slots, and one of one. */
+static void write_capture(void)
+{
+    static struct shm_capture_slot packets[3] = {
+        {.first = 1, .length = 700, .captured = 600, .id_length = 5, .direction = SHM_CAPTURE_IN},
+        {.first = 0},
+        {.first = 1, .length = 60, .captured = 60, .direction = SHM_CAPTURE_OUT}};
+    const struct shm_request start = {
+        .id = 1,
+        .type = SHM_REQUEST_CAPTURE,
+        .limit = 1,
+        .capture = {.action = SHM_CAPTURE_START, .direction = SHM_CAPTURE_BOTH, .snap_length = 128, .time_s = 60}};
+    write_seed(8, "capture", packets, sizeof packets);
+    write_seed(1, "request-capture", &start, sizeof start);
+}
+
 int main(int argc, char **argv)
 {
     static struct control_config config;
@@ -147,6 +165,7 @@ int main(int argc, char **argv)
     write_links(&config.dataplane);
     write_statistics();
     write_logins();
+    write_capture();
     write_seed(6, "ring", ring, sizeof ring);
     return EXIT_SUCCESS;
 }

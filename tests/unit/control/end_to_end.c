@@ -228,6 +228,186 @@ Test(end_to_end, counters_as_they_change)
     json_decref(document);
 }
 
+/* ---- captures ---------------------------------------------------------------------------------------------------- */
+
+static char capture_file[128];
+
+/* In the background; its messages go to a file beside the capture's. */
+static pid_t start_capture(const char *words)
+{
+    char command[1024];
+    snprintf(capture_file, sizeof capture_file, "%s/a.pcapng", run_dir);
+    unlink(capture_file);
+    snprintf(command, sizeof command, "exec %s --run-dir %s capture -w %s %s >%s/capture.out 2>&1", POLLUXCTL, run_dir,
+             capture_file, words, run_dir);
+    const pid_t child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        execl("/bin/sh", "sh", "-c", command, NULL);
+        _exit(127);
+    }
+    return child;
+}
+
+/* Until its file has begun. */
+static void await_capture(void)
+{
+    struct timespec pause = {.tv_nsec = 10000000};
+    struct stat status;
+    for (int i = 0; i < 500; i++, nanosleep(&pause, NULL))
+        if (stat(capture_file, &status) == 0 && status.st_size > 0)
+            return;
+    cr_assert_fail("no capture begins");
+}
+
+static int end_capture(pid_t child)
+{
+    char path[128];
+    int status = -1;
+    waitpid(child, &status, 0);
+    snprintf(path, sizeof path, "%s/capture.out", run_dir);
+    FILE *file = fopen(path, "r");
+    const size_t length = fread(output, 1, sizeof output - 1, file);
+    output[length] = '\0';
+    fclose(file);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+/* Walks the blocks: returns packets, or -1 when the file is not whole or its packets are not in order. */
+static int captured_packets(const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    uint32_t block[3], last;
+    uint64_t time, before = 0;
+    int packets = 0;
+    if (!file)
+        return -1;
+    while (fread(block, 4, 2, file) == 2) {
+        const long end = ftell(file) + (long)block[1] - 12;
+        if (block[0] == 6) {
+            cr_assert_eq(fread(block, 4, 3, file), 3);
+            time = (uint64_t)block[1] << 32 | block[2];
+            packets = time < before ? -1000000 : packets + 1;
+            before = time;
+        }
+        if (fseek(file, end, SEEK_SET) != 0 || fread(&last, 4, 1, file) != 1)
+            packets = -1000000;
+    }
+    fclose(file);
+    return packets < 0 ? -1 : packets;
+}
+
+static void remove_capture(void)
+{
+    char path[128];
+    unlink(capture_file);
+    snprintf(path, sizeof path, "%s/capture.out", run_dir);
+    unlink(path);
+}
+
+Test(end_to_end, a_capture_ends_at_its_bounds)
+{
+    struct stat status;
+    start_both();
+    cr_assert_eq(end_capture(start_capture("--packets 25")), 0, "%s", output);
+    cr_expect(strstr(output, "25 packets, ") && strstr(output, "--packets"), "%s", output);
+    cr_expect_eq(captured_packets(capture_file), 25);
+    cr_assert_eq(stat(capture_file, &status), 0);
+    cr_expect_eq(status.st_mode & 0777, 0600);
+    cr_assert_eq(end_capture(start_capture("--bytes 20KiB")), 0, "%s", output);
+    cr_assert_eq(stat(capture_file, &status), 0);
+    cr_expect(status.st_size > 15000 && status.st_size <= 20480, "%ld", (long)status.st_size);
+    cr_expect_gt(captured_packets(capture_file), 20);
+    cr_assert_eq(end_capture(start_capture("--seconds 1 --json")), 0, "%s", output);
+    json_t *summary = json_loads(output, 0, NULL);
+    cr_assert(summary, "%s", output);
+    cr_expect_str_eq(json_string_value(json_object_get(summary, "ended")), "time");
+    cr_expect_str_eq(json_string_value(json_object_get(summary, "file")), capture_file);
+    cr_expect_eq(json_integer_value(json_object_get(summary, "packets")), captured_packets(capture_file));
+    json_decref(summary);
+    remove_capture();
+}
+
+Test(end_to_end, a_capture_ends_when_it_is_told_to)
+{
+    struct timespec pause = {.tv_nsec = 300000000};
+    start_both();
+    pid_t child = start_capture("--client dev-1");
+    await_capture();
+    expect(1, "(client dev-1); wait for its end, or end it: polluxctl capture --stop", "capture -w /dev/null");
+    nanosleep(&pause, NULL);
+    kill(child, SIGINT);
+    cr_assert_eq(end_capture(child), 0, "%s", output);
+    cr_expect(strstr(output, "(stopped)"), "%s", output);
+    cr_expect_gt(captured_packets(capture_file), 10);
+    child = start_capture("");
+    await_capture();
+    expect(0, "the capture ends", "capture --stop");
+    cr_assert_eq(end_capture(child), 0, "%s", output);
+    expect(1, "no capture is running", "capture --stop");
+    child = start_capture("");
+    await_capture();
+    kill(child, SIGKILL);
+    cr_expect_eq(end_capture(child), -SIGKILL);
+    await("2 packets", "capture -w /dev/null --packets 2");
+    remove_capture();
+}
+
+Test(end_to_end, a_capture_survives_neither_program)
+{
+    start_both();
+    pid_t child = start_capture("");
+    await_capture();
+    end_process(&dataplane, SIGKILL);
+    cr_expect_eq(end_capture(child), 1);
+    cr_expect(strstr(output, "the dataplane went away; the capture has what came before"), "%s", output);
+    cr_expect_geq(captured_packets(capture_file), 0);
+    expect(1, "start pollux-dataplane", "capture -w /dev/null");
+    start_both();
+    child = start_capture("");
+    await_capture();
+    end_process(&control, SIGKILL);
+    cr_expect_eq(end_capture(child), 3);
+    cr_expect_geq(captured_packets(capture_file), 0);
+    remove_capture();
+}
+
+Test(end_to_end, captured_packets_that_can_not_be_end_the_link)
+{
+    options.corrupt_capture = 1;
+    start_both();
+    expect(1, "the dataplane went away", "capture -w /dev/null");
+    await("failed", "show version");
+    await("capture: a packet of 70000 of 1000 bytes", "show version");
+}
+
+Test(end_to_end, what_a_capture_does_not_take)
+{
+    char path[128];
+    start_both();
+    snprintf(path, sizeof path, "%s/refused", run_dir);
+    expect(2, "capture needs -w FILE, or -w - for a pipe", "capture");
+    expect(1, "No such file or directory", "capture -w /nowhere/at/all");
+    expect(2, "are for capture", "show clients --client x");
+    expect(2, "--stop is for drain and capture", "show clients --stop");
+    expect(2, "are for lists", "capture -w /dev/null --limit 3");
+    char words[256];
+    snprintf(words, sizeof words, "capture -w %s --port 0", path);
+    expect(1, "--port takes a TCP port from 1 to 65535", words);
+    cr_expect_neq(access(path, F_OK), 0, "nothing is left of a capture that never began");
+    FILE *file = fopen(path, "w");
+    fputs("kept", file);
+    fclose(file);
+    expect(1, "--port takes", words);
+    struct stat status;
+    cr_expect(stat(path, &status) == 0 && status.st_size == 4, "what was there before is kept");
+    unlink(path);
+    expect(0, "polluxctl capture -w - --packets 100 | tshark -r -", "capture --help");
+    /* Before the word, -w is what it is for every other command. */
+    expect(0, "dev-00007", "-w show clients");
+    expect(0, "dev-00007", "show clients -w");
+}
+
 Test(end_to_end, words_may_be_cut_short_and_usage_errors_end_with_2)
 {
     start_both();
@@ -275,7 +455,7 @@ Test(end_to_end, clients_are_sent_to_another_server)
     expect(0, "off", "show drain");
     expect(2, "needs --to HOST[:PORT], or --stop", "drain");
     expect(2, "needs --to HOST[:PORT], or --stop", "drain --to a --stop");
-    expect(2, "are for drain", "show clients --stop");
+    expect(2, "are for drain", "show clients --permanent");
     expect(2, "--rate takes clients a second", "drain --to a --rate x");
     expect(1, "the rate is 1..1000000", "drain --to a --rate 1000001");
     expect(1, "HOST or HOST:PORT", "drain --to ''");

@@ -57,6 +57,10 @@ struct fake {
     struct shm_ring_producer replies;
     struct shm_request deferred;                          /* a page that waits for room; id 0: none */
     struct shm_segment question_segment, verdict_segment; /* nobody logs in */
+    struct shm_segment capture_segment;
+    struct shm_ring_producer captures[SHM_WORKERS_MAX];
+    bool capturing;
+    uint64_t captured, capture_dropped;
     int reply_event;
 };
 
@@ -164,6 +168,51 @@ static void fill_census(uint64_t index, struct shm_census_record *census)
     census->count = index * 10;
 }
 
+#define CAPTURE_SLOTS 1024u
+
+/* A packet of each worker, of which the later worker's is the older one, and which takes two slots. One that finds no
+ * room is dropped. */
+static void capture_packets(struct fake *fake)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_REALTIME, &time);
+    const uint64_t now = (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+    for (uint32_t i = 0; i < fake->workers; i++) {
+        struct shm_capture_slot slot = {.first = 1,
+                                        .length = 1000,
+                                        .captured = 600,
+                                        .id_length = 5,
+                                        .time_ns = now - i * 1000,
+                                        .port = 0,
+                                        .direction = i % 2 ? SHM_CAPTURE_OUT : SHM_CAPTURE_IN,
+                                        .data = "dev-1"};
+        if (fake->options->corrupt_capture)
+            slot.captured = 70000;
+        if (shm_ring_room(&fake->captures[i]) < 2) {
+            fake->capture_dropped++;
+            continue;
+        }
+        shm_ring_push(&fake->captures[i], &slot);
+        slot.first = 0;
+        shm_ring_push(&fake->captures[i], &slot);
+        fake->captured++;
+    }
+}
+
+static void capture(struct fake *fake, const struct shm_capture_arguments *arguments, struct shm_capture_record *record)
+{
+    fake->capturing = arguments->action == SHM_CAPTURE_START;
+    for (uint32_t i = 0; fake->capturing && i < fake->workers; i++) {
+        struct shm_segment part;
+        fake->captured = fake->capture_dropped = 0;
+        shm_capture_part(&fake->capture_segment, i, CAPTURE_SLOTS, &part, NULL);
+        shm_ring_reset(&part, CAPTURE_SLOTS, SHM_CAPTURE_SLOT_SIZE, NULL);
+        shm_ring_open_producer(&fake->captures[i], &part, CAPTURE_SLOTS, SHM_CAPTURE_SLOT_SIZE, NULL);
+    }
+    *record = (struct shm_capture_record){
+        .workers = fake->workers, .slots = CAPTURE_SLOTS, .packets = fake->captured, .dropped = fake->capture_dropped};
+}
+
 /* How many records a request has in all. */
 static uint64_t record_count(const struct fake *fake, uint16_t type)
 {
@@ -181,6 +230,7 @@ static uint64_t record_count(const struct fake *fake, uint16_t type)
         return 3;
     case SHM_REQUEST_KICK:
     case SHM_REQUEST_DRAIN:
+    case SHM_REQUEST_CAPTURE:
         return 1;
     default:
         return 0;
@@ -238,6 +288,9 @@ static void fill_record(struct fake *fake, const struct shm_request *request, ui
         break;
     case SHM_REQUEST_KICK:
         reply->kick.disconnected = kick(fake, &request->kick);
+        break;
+    case SHM_REQUEST_CAPTURE:
+        capture(fake, &request->capture, &reply->capture);
         break;
     case SHM_REQUEST_DRAIN:
         drain(fake, &request->drain, &reply->drain);
@@ -308,6 +361,9 @@ static int create_segments(struct fake *fake)
     if (shm_segment_create(&fake->request_segment, "fake-requests", SHM_SEGMENT_REQUESTS, request_size, false, NULL) !=
         0)
         return -1;
+    if (shm_segment_create(&fake->capture_segment, "fake-captures", SHM_SEGMENT_CAPTURE,
+                           shm_capture_segment_size(fake->workers, CAPTURE_SLOTS), false, NULL) != 0)
+        return -1;
     size_t login_size = shm_ring_segment_size(SHM_LOGIN_SLOTS, SHM_LOGIN_SLOT_SIZE);
     if (shm_segment_create(&fake->question_segment, "fake-questions", SHM_SEGMENT_QUESTIONS, login_size, false, NULL) !=
             0 ||
@@ -345,8 +401,13 @@ static void hand_over(struct fake *fake)
     fake->deferred.id = 0;
     shm_ring_reset(&fake->question_segment, SHM_LOGIN_SLOTS, SHM_LOGIN_SLOT_SIZE, NULL);
     shm_ring_reset(&fake->verdict_segment, SHM_LOGIN_SLOTS, SHM_LOGIN_SLOT_SIZE, NULL);
-    struct link_segments segments = {fake->statistics.segment.fd, fake->request_segment.fd, fake->reply_segment.fd,
-                                     fake->question_segment.fd,   fake->verdict_segment.fd, fake->reply_event};
+    struct link_segments segments = {.statistics = fake->statistics.segment.fd,
+                                     .requests = fake->request_segment.fd,
+                                     .replies = fake->reply_segment.fd,
+                                     .questions = fake->question_segment.fd,
+                                     .verdicts = fake->verdict_segment.fd,
+                                     .captures = fake->capture_segment.fd,
+                                     .reply_event = fake->reply_event};
     link_send_segments(&fake->link, &segments, NULL);
 }
 
@@ -422,6 +483,8 @@ static void step(struct fake *fake)
         serve_link(fake);
     if (fake->config.generation)
         publish(fake);
+    if (fake->capturing)
+        capture_packets(fake);
     if (fake->link.fd >= 0 && fake->requests.shared)
         answer_requests(fake);
 }

@@ -11,13 +11,14 @@
 #include <sys/types.h>
 
 struct fake_options {
-    uint32_t clients;  /* how many sessions it claims to have: ids dev-00000... */
-    uint32_t workers;  /* 0: as configured */
-    const char *fail;  /* answer CONFIGURE with FAILED and this text */
-    int mute;          /* take requests and never answer */
-    int corrupt_reply; /* answer the first request with a record that can not be */
-    int corrupt_index; /* publish an impossible index in the reply ring */
-    int wrong_layout;  /* send a HELLO of another layout version */
+    uint32_t clients;    /* how many sessions it claims to have: ids dev-00000... */
+    uint32_t workers;    /* 0: as configured */
+    const char *fail;    /* answer CONFIGURE with FAILED and this text */
+    int mute;            /* take requests and never answer */
+    int corrupt_reply;   /* answer the first request with a record that can not be */
+    int corrupt_index;   /* publish an impossible index in the reply ring */
+    int corrupt_capture; /* write captured packets that can not be */
+    int wrong_layout;    /* send a HELLO of another layout version */
 };
 
 /* Run in this process until killed or until `stop_fd` (if not -1) becomes readable. Returns the exit status. */

@@ -113,6 +113,36 @@ Test(packets, connect)
     cr_assert(!connect->has_user_name && connect->user_name.length == 0 && connect->password.length == 0);
 }
 
+/* Of the first bytes of a connection, however many of them are here. */
+Test(packets, client_id_of_a_connect)
+{
+    static const struct {
+        const char *notation;
+        const char *id; /* NULL: none is found */
+    } cases[] = {
+        {"10 ( {'MQTT'} 04 f6 012c {'client'} {'will/topic'} {'bye'} {'user'} {'secret'} )", "client"},
+        {"10 ( {'MQTT'} 05 02 0000 (21 0014 27 00010000) {'five'} )", "five"},
+        {"10 ( {'MQIsdp'} 03 02 003c {'old'} )", "old"},
+        {"10 ( {'MQTT'} 05 02 0000 (21 0014) {} )", ""},
+        {"10 ( {'HTTP'} 04 02 0000 {'x'} )", NULL},
+        {"30 ( {'MQTT'} 'client' )", NULL},
+        {"c0 00", NULL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        size_t n = notation_parse(cases[i].notation, bytes);
+        struct mqtt_span id;
+        bool found = mqtt_connect_find_client_id(notation_guarded(bytes, n), n, &id);
+        cr_assert_eq(found, cases[i].id != NULL, "%s", cases[i].notation);
+        if (found)
+            assert_span(id, cases[i].id);
+        /* Cut anywhere: it is found as soon as it is there, and nothing is read beyond. */
+        for (size_t cut = 0; cut < n; cut++) {
+            if (mqtt_connect_find_client_id(notation_guarded(bytes, cut), cut, &id) && cases[i].id)
+                assert_span(id, cases[i].id);
+        }
+    }
+}
+
 /* What the caller answers in, when a CONNECT fails. */
 Test(packets, connect_version_at_errors)
 {

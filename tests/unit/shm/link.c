@@ -74,7 +74,7 @@ Test(link, a_whole_handshake_passes_configuration_and_descriptors)
     cr_assert_eq(message.type, LINK_READY);
     cr_assert_eq(message.generation, 42);
     int event = eventfd(0, EFD_NONBLOCK);
-    struct link_segments segments = {event, event, event, event, event, event};
+    struct link_segments segments = {event, event, event, event, event, event, event};
     cr_assert_eq(link_send_segments(&dataplane, &segments, &error), 0);
     cr_assert_eq(link_poll(&control, &message, &error), LINK_MESSAGE);
     cr_assert_eq(message.type, LINK_SEGMENTS);

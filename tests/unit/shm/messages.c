@@ -13,6 +13,8 @@ static struct shm_reply record(uint16_t type)
         reply.client.handle = 1;
         reply.client.protocol = 4;
     }
+    if (type == SHM_REQUEST_CAPTURE)
+        reply.capture = (struct shm_capture_record){.workers = 2, .slots = 1024};
     return reply;
 }
 
@@ -55,6 +57,11 @@ Test(messages, refuses_replies_that_can_not_be)
     EXPECT_REPLY(SHM_REQUEST_WORKERS, reply.worker.worker = SHM_WORKERS_MAX);
     EXPECT_REPLY(SHM_REQUEST_WORKERS, reply.worker.busy_permille = 1001);
     EXPECT_REPLY(SHM_REQUEST_WORKERS, reply.worker.core = SHM_CORE_MAX + 1);
+    EXPECT_REPLY(SHM_REQUEST_CAPTURE, reply.capture.workers = 0);
+    EXPECT_REPLY(SHM_REQUEST_CAPTURE, reply.capture.workers = SHM_WORKERS_MAX + 1);
+    EXPECT_REPLY(SHM_REQUEST_CAPTURE, reply.capture.slots = 0);
+    EXPECT_REPLY(SHM_REQUEST_CAPTURE, reply.capture.slots = 3);
+    EXPECT_REPLY(SHM_REQUEST_CAPTURE, reply.capture.slots = SHM_RING_SLOTS_MAX * 2);
     EXPECT_REPLY(SHM_REQUEST_CENSUS, memset(reply.census.name, 'x', sizeof reply.census.name));
     EXPECT_REPLY(SHM_REQUEST_CENSUS, reply.census.worker = 64);
 }
@@ -67,14 +74,17 @@ Test(messages, error_texts_are_terminated)
     cr_assert_eq(shm_reply_check(&reply, NULL), -1);
 }
 
-#define EXPECT_REQUEST(request_type, statement)                                       \
-    do {                                                                              \
-        struct shm_request request = {.id = 1, .type = request_type, .limit = 1};     \
-        if (request_type == SHM_REQUEST_KICK)                                         \
-            request.kick.handle = 1;                                                  \
-        cr_assert_eq(shm_request_check(&request, NULL), 0);                           \
-        statement;                                                                    \
-        cr_assert_eq(shm_request_check(&request, NULL), -1, "accepted: " #statement); \
+#define EXPECT_REQUEST(request_type, statement)                                                             \
+    do {                                                                                                    \
+        struct shm_request request = {.id = 1, .type = request_type, .limit = 1};                           \
+        if (request_type == SHM_REQUEST_KICK)                                                               \
+            request.kick.handle = 1;                                                                        \
+        if (request_type == SHM_REQUEST_CAPTURE)                                                            \
+            request.capture = (struct shm_capture_arguments){                                               \
+                .action = SHM_CAPTURE_START, .direction = SHM_CAPTURE_BOTH, .snap_length = 1, .time_s = 1}; \
+        cr_assert_eq(shm_request_check(&request, NULL), 0);                                                 \
+        statement;                                                                                          \
+        cr_assert_eq(shm_request_check(&request, NULL), -1, "accepted: " #statement);                       \
     } while (0)
 
 Test(messages, refuses_requests_that_can_not_be)
@@ -88,4 +98,15 @@ Test(messages, refuses_requests_that_can_not_be)
     EXPECT_REQUEST(SHM_REQUEST_CLIENTS, request.list.worker = SHM_WORKERS_MAX);
     EXPECT_REQUEST(SHM_REQUEST_KICK, request.kick.id_length = SHM_KICK_ID_MAX + 1);
     EXPECT_REQUEST(SHM_REQUEST_KICK, request.kick.handle = 0);
+    EXPECT_REQUEST(SHM_REQUEST_CAPTURE, request.capture.action = 0);
+    EXPECT_REQUEST(SHM_REQUEST_CAPTURE, request.capture.action = SHM_CAPTURE_STOP + 1);
+    EXPECT_REQUEST(SHM_REQUEST_CAPTURE, request.capture.direction = 0);
+    EXPECT_REQUEST(SHM_REQUEST_CAPTURE, request.capture.direction = SHM_CAPTURE_BOTH + 1);
+    EXPECT_REQUEST(SHM_REQUEST_CAPTURE, request.capture.snap_length = 0);
+    EXPECT_REQUEST(SHM_REQUEST_CAPTURE, request.capture.snap_length = SHM_CAPTURE_SNAP_MAX + 1);
+    EXPECT_REQUEST(SHM_REQUEST_CAPTURE, request.capture.time_s = 0);
+    EXPECT_REQUEST(SHM_REQUEST_CAPTURE, request.capture.port = 65536);
+    EXPECT_REQUEST(SHM_REQUEST_CAPTURE, request.capture.id_length = SHM_KICK_ID_MAX + 1);
+    EXPECT_REQUEST(SHM_REQUEST_CAPTURE, request.capture.address.family = 5);
+    EXPECT_REQUEST(SHM_REQUEST_CAPTURE, (request.capture.address.family = 4, request.capture.address.prefix = 33));
 }
