@@ -8,6 +8,7 @@
 
 #include "dataplane/worker.h"
 #include "tests/sim/router/scenario.h"
+#include "tests/sim/router/threads.h"
 
 struct churn {
     uint64_t until;
@@ -94,7 +95,9 @@ void scenario_churn(struct world *world)
     }
     churn.until = world->now + 500000 + world_below(world, 1500000);
     world->poll_at = world->now;
+    threads_begin(world);
     world_run_for(world, churn.until - world->now + 1000000);
+    threads_end(world);
     if (world->verbose) {
         printf("  %lu sessions begun, %lu resumed, %lu taken over, %lu moved, %lu refused\n",
                (unsigned long)(world_counter(world, connects_accepted) - world_counter(world, sessions_resumed)),

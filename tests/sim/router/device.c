@@ -133,16 +133,28 @@ static void session_check_unique(const struct device *device, const struct worke
     }
 }
 
-void devices_observe(struct world *world, struct worker *worker)
+void device_observe(struct device *device, struct worker *worker)
 {
-    for (uint32_t i = 0; i < world->device_count; i++) {
-        struct device *device = world->devices[i];
-        const struct session *session = session_find(worker->sessions, span_of(device->id));
-        if (session != NULL) {
-            session_observe(device, session);
+    const struct session *session = session_find(worker->sessions, span_of(device->id));
+    if (session != NULL) {
+        session_observe(device, session);
+        if (device->world->threads == NULL) {
             session_check_unique(device, worker);
         }
     }
+}
+
+void devices_observe(struct world *world, struct worker *worker)
+{
+    for (uint32_t i = 0; i < world->device_count; i++) {
+        device_observe(world->devices[i], worker);
+    }
+}
+
+uint16_t device_session_port(const struct device *device, struct worker *worker)
+{
+    const struct session *session = session_find(worker->sessions, span_of(device->id));
+    return session == NULL || session->client == NULL ? 0 : tcp_flow(session->client->tcp)->remote_port;
 }
 
 /* ---- Sending ---------------------------------------------------------------------------------------------------- */

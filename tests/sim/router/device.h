@@ -123,6 +123,10 @@ void devices_free(struct world *world);
 
 /* After a worker's iteration: which connections have the sessions now. */
 void devices_observe(struct world *world, struct worker *worker);
+void device_observe(struct device *device, struct worker *worker);
+
+/* The port of the connection that has the device's session on this worker; 0: none. */
+uint16_t device_session_port(const struct device *device, struct worker *worker);
 
 /* Opens one more connection, to this worker (UINT32_MAX: any). NULL: as many as there may be. */
 struct connection *device_open(struct device *device, uint32_t worker);

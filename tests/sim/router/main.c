@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tests/sim/router/scenario.h"
+#include "tests/sim/router/threads.h"
 
 static const struct scenario scenarios[] = {
     {"traffic", "devices publish, subscribe, lose connections and come back", scenario_traffic},
@@ -28,17 +29,28 @@ struct options {
     unsigned long first, last;
     uint32_t workers, loss;
     const char *scenario; /* NULL: each seed its own */
+    bool threads;
     bool verbose;
 };
 
 static void usage(void)
 {
-    fprintf(stderr, "usage: router [--seeds A..B] [--workers N] [--loss PERCENT] [--scenario NAME] [--verbose]\n"
-                    "scenarios (default: all of them, in turn):\n");
+    fprintf(stderr,
+            "usage: router [--seeds A..B] [--workers N] [--loss PERCENT] [--scenario NAME] [--threads]\n"
+            "              [--verbose] [--list]\n"
+            "  --threads  traffic, takeover, shared and churn run each worker on a thread; such a run does not repeat\n"
+            "scenarios (default: all of them, in turn):\n");
     for (uint32_t i = 0; i < scenario_count; i++) {
         fprintf(stderr, "  %-10s %s\n", scenarios[i].name, scenarios[i].help);
     }
     exit(2);
+}
+
+static void scenarios_list(void)
+{
+    for (uint32_t i = 0; i < scenario_count; i++) {
+        printf("%s\n", scenarios[i].name);
+    }
 }
 
 static void seeds_read(struct options *options, const char *text)
@@ -55,9 +67,10 @@ static void options_read(struct options *options, int argc, char **argv)
     static const struct option names[] = {
         {"seeds", required_argument, NULL, 's'}, {"workers", required_argument, NULL, 'w'},
         {"loss", required_argument, NULL, 'l'},  {"scenario", required_argument, NULL, 'c'},
+        {"threads", no_argument, NULL, 't'},     {"list", no_argument, NULL, 'L'},
         {"verbose", no_argument, NULL, 'v'},     {0}};
     int option;
-    while ((option = getopt_long(argc, argv, "s:w:l:c:v", names, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "s:w:l:c:tv", names, NULL)) != -1) {
         switch (option) {
         case 's':
             seeds_read(options, optarg);
@@ -71,6 +84,12 @@ static void options_read(struct options *options, int argc, char **argv)
         case 'c':
             options->scenario = optarg;
             break;
+        case 't':
+            options->threads = true;
+            break;
+        case 'L':
+            scenarios_list();
+            exit(0);
         case 'v':
             options->verbose = true;
             break;
@@ -103,6 +122,7 @@ static bool seed_run(const struct options *options, unsigned long seed)
     const struct scenario *scenario = scenario_of(options, seed);
     world_init(&world, seed, options->workers, options->loss);
     world.verbose = options->verbose;
+    world.wants_threads = options->threads;
     scenario->run(&world);
     if (world.failed && options->verbose) {
         scenario_show(&world);
@@ -119,6 +139,9 @@ int main(int argc, char **argv)
     struct options options = {.first = 1, .last = 100, .workers = 2, .loss = 5};
     unsigned long failures = 0;
     options_read(&options, argc, argv);
+    if (options.threads) {
+        threads_environment();
+    }
     world_environment(options.workers);
     for (unsigned long seed = options.first; seed <= options.last && failures < 10; seed++) {
         if (!seed_run(&options, seed)) {

@@ -15,6 +15,7 @@
 #include "dataplane/worker.h"
 #include "lib/topic/shared.h"
 #include "tests/sim/router/device.h"
+#include "tests/sim/router/threads.h"
 
 enum {
     POOL_MBUFS = 32767,
@@ -39,9 +40,12 @@ static uint16_t device_id;
 static uint32_t device_queues;
 static unsigned router_missing, client_missing; /* since an earlier seed that failed */
 
+const char *world_pool_operations;
+
 static struct rte_mempool *pool_make(const char *name)
 {
-    struct rte_mempool *pool = rte_pktmbuf_pool_create(name, POOL_MBUFS, 0, NET_MBUF_PRIVATE, MBUF_ROOM, SOCKET_ID_ANY);
+    struct rte_mempool *pool = rte_pktmbuf_pool_create_by_ops(name, POOL_MBUFS, 0, NET_MBUF_PRIVATE, MBUF_ROOM,
+                                                              SOCKET_ID_ANY, world_pool_operations);
     if (pool == NULL) {
         fprintf(stderr, "no buffer pool: %s\n", rte_strerror(rte_errno));
         exit(2);
@@ -247,6 +251,16 @@ static uint16_t clients_transmit(void *arg, unsigned interface, struct rte_mbuf 
 
 /* ---- Set-up ----------------------------------------------------------------------------------------------------- */
 
+struct rte_ring *world_rx_ring(uint32_t queue)
+{
+    return rx_rings[queue];
+}
+
+struct rte_ring *world_tx_ring(uint32_t queue)
+{
+    return tx_rings[queue];
+}
+
 struct net_address world_router_address(void)
 {
     return net_address_ip4(rte_cpu_to_be_32(0xc6120001u)); /* 198.18.0.1 */
@@ -380,6 +394,7 @@ void world_begin(struct world *world)
 {
     struct shm_error error;
     struct dataplane *dataplane = &world->dataplane;
+    world->queues = world->wants_threads ? world->config.dataplane.workers : world->queues;
     dataplane_describe(dataplane, &world->config);
     clock_init(&dataplane->clock);
     dataplane->mailbox_slots = world->mailbox_slots;
@@ -409,6 +424,7 @@ void world_begin(struct world *world)
 bool world_end(struct world *world)
 {
     void *mbuf;
+    threads_end(world);
     devices_free(world);
     for (uint32_t i = 0; i < world->dataplane.worker_count; i++) {
         if (world->dataplane.workers[i]->reader != NULL) {
@@ -530,7 +546,8 @@ static uint64_t next_event(struct world *world)
     return next;
 }
 
-static void world_step(struct world *world)
+/* The half of a step that is not the router's. */
+static void clients_step(struct world *world)
 {
     world->steps++;
     while (world->heap_count > 0 && world->heap[0]->at <= world->now) {
@@ -543,6 +560,25 @@ static void world_step(struct world *world)
         world->poll(world);
     }
     net_output(world->stack, world->now);
+}
+
+/* In real time, while the router runs on threads of its own. */
+static void threads_step(struct world *world)
+{
+    threads_lock(world);
+    world->now = threads_now(world);
+    clients_step(world);
+    port_drain(world);
+    threads_unlock(world);
+}
+
+static void world_step(struct world *world)
+{
+    if (world->threads != NULL) {
+        threads_step(world);
+        return;
+    }
+    clients_step(world);
     world->iteration_us = 0;
     const bool busy = workers_iterate(world);
     const uint64_t soon =

@@ -20,6 +20,8 @@ enum { WORLD_PORT = 1883, WORLD_PORTS_CUT = 256 };
 
 struct world_frame;
 struct device;
+struct rte_ring;
+struct threads;
 
 /* Both directions of the link. Probabilities in parts per million. */
 struct world_link {
@@ -54,6 +56,8 @@ struct world {
     void *scenario;
     bool failed;
     bool verbose;
+    bool wants_threads;      /* parts of scenarios run on real threads: threads.h */
+    struct threads *threads; /* they do now */
     /*
      * Where it is set, iterations take the time that this CPU needs for them, workers running side by side: each is
      * recorded, in nanoseconds, and virtual time goes on by the longest. Such a run does not repeat exactly.
@@ -61,6 +65,9 @@ struct world {
     struct histogram *iteration_times;
     uint64_t iteration_us; /* the longest of this step */
 };
+
+/* The operations of the buffer pools; NULL: DPDK's default. */
+extern const char *world_pool_operations;
 
 /* EAL, pools and the ring device, once per process. Exits when it cannot start. */
 void world_environment(uint32_t workers_max);
@@ -90,6 +97,10 @@ uint16_t world_port_for(struct world *world, uint32_t worker);
 void world_cut(struct world *world, uint16_t port);
 
 struct net_address world_router_address(void);
+
+/* Frames to and from the router's port, by queue. */
+struct rte_ring *world_rx_ring(uint32_t queue);
+struct rte_ring *world_tx_ring(uint32_t queue);
 
 /* After everybody has left: is nothing left in any worker? Names what is. */
 bool world_census(struct world *world);
