@@ -129,6 +129,14 @@ static inline uint32_t tcp_readable_bytes(const struct tcp_connection *connectio
     return connection->readable;
 }
 
+/*
+ * Rewrites unread bytes in place, for a framing between TCP and its user (WebSocket). `edit` gets each contiguous run
+ * behind the first `offset` unread bytes, in order; it may write to the run and returns how many bytes at its beginning
+ * stay. The others are gone as if they had been consumed. `edit` calls nothing of this connection.
+ */
+void tcp_rewrite(struct tcp_connection *connection, uint32_t offset,
+                 uint32_t (*edit)(void *arg, uint8_t *bytes, uint32_t length), void *arg);
+
 /* Ask for a readable callback in the next net_deliver() although nothing new may arrive: work done in slices. */
 void tcp_want_read(struct tcp_connection *connection);
 

@@ -224,6 +224,28 @@ static void window_update_maybe(struct tcp_connection *c)
     tcp_touch_inline(c);
 }
 
+/* Bytes have left the queue. */
+static void receive_queue_shrunk(struct tcp_connection *c)
+{
+    if (!c->receive_head) {
+        c->receive_tail = NULL;
+        if (c->state == TCP_STATE_TIME_WAIT) {
+            connection_end(c, TCP_CLOSE_NORMAL);
+            return;
+        }
+        if (c->flags & TCP_FLAG_FIN_RECEIVED)
+            tcp_deliver_later(c, TCP_FLAG_EVENT_PEER_CLOSED);
+    }
+    window_update_maybe(c);
+}
+
+static void segment_done(struct tcp_connection *c, struct tcp_segment *segment)
+{
+    c->receive_count--;
+    c->stack->census.receive_mbufs--;
+    rte_pktmbuf_free_seg(segment_mbuf(segment));
+}
+
 void tcp_consume(struct tcp_connection *c, uint32_t length)
 {
     if (length > c->readable)
@@ -238,20 +260,37 @@ void tcp_consume(struct tcp_connection *c, uint32_t length)
         }
         length -= segment->length;
         c->receive_head = segment->next;
-        c->receive_count--;
-        c->stack->census.receive_mbufs--;
-        rte_pktmbuf_free_seg(segment_mbuf(segment));
+        segment_done(c, segment);
     }
-    if (!c->receive_head) {
-        c->receive_tail = NULL;
-        if (c->state == TCP_STATE_TIME_WAIT) {
-            connection_end(c, TCP_CLOSE_NORMAL);
-            return;
+    receive_queue_shrunk(c);
+}
+
+void tcp_rewrite(struct tcp_connection *c, uint32_t offset,
+                 uint32_t (*edit)(void *arg, uint8_t *bytes, uint32_t length), void *arg)
+{
+    struct tcp_segment **link = &c->receive_head, *last = NULL, *segment;
+
+    if (offset >= c->readable)
+        return;
+    while ((segment = *link) != NULL) {
+        if (offset >= segment->length) {
+            offset -= segment->length;
+        } else {
+            uint32_t kept = offset + edit(arg, segment->data + offset, segment->length - offset);
+            c->readable -= segment->length - kept;
+            segment->length = (uint16_t)kept;
+            offset = 0;
         }
-        if (c->flags & TCP_FLAG_FIN_RECEIVED)
-            tcp_deliver_later(c, TCP_FLAG_EVENT_PEER_CLOSED);
+        if (segment->length == 0) {
+            *link = segment->next;
+            segment_done(c, segment);
+        } else {
+            last = segment;
+            link = &segment->next;
+        }
     }
-    window_update_maybe(c);
+    c->receive_tail = last;
+    receive_queue_shrunk(c);
 }
 
 void tcp_want_read(struct tcp_connection *c)
