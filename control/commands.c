@@ -162,7 +162,7 @@ static void show_tcp(struct command *command)
 static bool offer_setting(struct command *command, const struct schema_section *section, uint32_t leaf, uint32_t index)
 {
     const struct command_context *context = command->context;
-    char path[SCHEMA_PATH_SIZE], value[1024], source[512];
+    char path[SCHEMA_PATH_SIZE], value[1280], source[512];
     struct control_config *config = (struct control_config *)(uintptr_t)context->config;
     uint32_t line = context->origin->lines[section - schema_sections][index][leaf];
     if (section->list)

@@ -77,6 +77,12 @@ static void set_offloads(json_t *object, uint32_t offloads)
     json_object_set_new(object, "offloads", list);
 }
 
+/* What MQTT is spoken over. */
+static const char *transport_name(uint32_t transport)
+{
+    return transport == SHM_TRANSPORT_WEBSOCKET ? "websocket" : "tcp";
+}
+
 static void fill_client(json_t *object, const struct shm_client_record *client)
 {
     char handle[24];
@@ -92,6 +98,7 @@ static void fill_client(json_t *object, const struct shm_client_record *client)
     set_address(object, "address", &client->peer.address);
     set_number(object, "port", client->peer.port);
     set_text(object, "protocol", client->protocol == 5 ? "5.0" : client->protocol == 4 ? "3.1.1" : "3.1");
+    set_text(object, "transport", connected ? transport_name(client->transport) : "");
     set_boolean(object, "clean-start", (client->flags & SHM_CLIENT_CLEAN_START) != 0);
     set_boolean(object, "will", (client->flags & SHM_CLIENT_WILL) != 0);
     set_boolean(object, "limited", (client->flags & SHM_CLIENT_LIMITED) != 0);
@@ -121,6 +128,7 @@ static void fill_connection(json_t *object, const struct shm_connection_record *
     set_number(object, "port", connection->remote.port);
     set_number(object, "worker", connection->worker);
     set_text(object, "state", states[connection->state]);
+    set_text(object, "transport", transport_name(connection->transport));
     set_bytes(object, "client", connection->client_id, connection->client_id_length);
     set_number(object, "since-seconds", connection->since_us / 1000000);
     set_number(object, "cwnd", connection->cwnd);
@@ -169,6 +177,7 @@ static void fill_listener(json_t *object, const struct shm_listener_record *list
     set_address(object, "address", &listener->local.address);
     set_number(object, "port", listener->local.port);
     set_text(object, "protocol", "mqtt");
+    set_text(object, "transport", transport_name(listener->transport));
     set_number(object, "max-connections", listener->max_connections);
     set_number(object, "connections", listener->connections);
     set_number(object, "accepted", listener->accepted);

@@ -5,6 +5,7 @@ static const char *const idle_names[] = {"adaptive", "busy", NULL};
 static const char *const present_names[] = {"at-start", "on-use", NULL};
 static const char *const hugepages_names[] = {"auto", "on", "off", NULL};
 static const char *const protocol_names[] = {"mqtt", NULL};
+static const char *const transport_names[] = {"tcp", "websocket", NULL};
 static const char *const congestion_names[] = {"cubic", "newreno", NULL};
 static const char *const ecn_names[] = {"accept", "never", "ask", NULL};
 static const char *const cookies_names[] = {"auto", "never", "always", NULL};
@@ -125,7 +126,28 @@ static const struct schema_leaf listener_leaves[] = {
      .type = SCHEMA_ENUM,
      .names = protocol_names,
      .initial = "mqtt",
-     .help = "What is spoken: mqtt is MQTT 3.1, 3.1.1 and 5.0 over TCP."},
+     .help = "What is spoken: mqtt is MQTT 3.1, 3.1.1 and 5.0."},
+    {.name = "transport",
+     .type = SCHEMA_ENUM,
+     .names = transport_names,
+     .initial = "tcp",
+     .help = "What it is spoken over: tcp, or websocket (RFC 6455) for browsers and for clients behind proxies. Each "
+             "needs a port of its own; 8083 and 9001 are common for websocket."},
+    {.name = "path",
+     .type = SCHEMA_NAME,
+     .initial = "/mqtt",
+     .offset = offsetof(struct shm_listener, path),
+     .size = SHM_PATH_SIZE,
+     .help = "With websocket: the path of the URL that clients connect to, as in ws://host:8083/mqtt."},
+    {.name = "origins",
+     .type = SCHEMA_ORIGINS,
+     .help = "With websocket: the web pages that may connect, by their origin (scheme, host, port if any), 8 at most. "
+             "Browsers tell it; clients that do not are not concerned. None given: all pages may."},
+    {.name = "max-header-size",
+     .type = SCHEMA_BYTES,
+     .initial = "8KiB",
+     .help = "With websocket: largest HTTP request that a client may begin with, half of tcp.receive-buffer at most. "
+             "mqtt.connect-timeout is the time for it and for CONNECT."},
     {.name = "max-connections",
      .type = SCHEMA_NUMBER,
      .initial = "1000000",
@@ -379,8 +401,7 @@ static const struct schema_leaf mqtt_leaves[] = {
     {.name = "max-retained-messages",
      .type = SCHEMA_NUMBER,
      .initial = "1000000",
-     .help = "Retained messages in all, an equal share on each worker. Beyond it a message is routed but not "
-             "retained, and counted."},
+     .help = "Retained messages in all. Beyond it a message is routed but not retained, and counted."},
     {.name = "max-retained-bytes", .type = SCHEMA_BYTES, .initial = "256MiB", .help = "The same in bytes."},
     {.name = "sys-interval",
      .type = SCHEMA_SECONDS,

@@ -28,6 +28,7 @@ enum schema_type {
     SCHEMA_ADDRESS,      /* any or one IP address */
     SCHEMA_ADDRESSES,    /* a list of addresses with prefix length */
     SCHEMA_GATEWAYS,     /* one IP address, or a list of one for each family */
+    SCHEMA_ORIGINS,      /* one origin of web pages, or a list of them */
 };
 
 struct schema_leaf {

@@ -141,7 +141,8 @@ void *schema_base(const struct schema_section *section, struct control_config *c
 
 bool schema_takes_list(const struct schema_leaf *leaf)
 {
-    return leaf->type == SCHEMA_CORES || leaf->type == SCHEMA_ADDRESSES || leaf->type == SCHEMA_GATEWAYS;
+    return leaf->type == SCHEMA_CORES || leaf->type == SCHEMA_ADDRESSES || leaf->type == SCHEMA_GATEWAYS ||
+           leaf->type == SCHEMA_ORIGINS;
 }
 
 const char *schema_type_name(enum schema_type type)
@@ -160,6 +161,7 @@ const char *schema_type_name(enum schema_type type)
         [SCHEMA_ADDRESS] = "IP address",
         [SCHEMA_ADDRESSES] = "list of IP addresses",
         [SCHEMA_GATEWAYS] = "IP address, or list",
+        [SCHEMA_ORIGINS] = "origin, or list",
     };
     return names[type];
 }
@@ -221,6 +223,9 @@ const char *schema_allowed(const struct schema_section *section, const struct sc
         break;
     case SCHEMA_GATEWAYS:
         snprintf(text, size, "an IPv4 or IPv6 address without prefix length, or one of each in a list");
+        break;
+    case SCHEMA_ORIGINS:
+        snprintf(text, size, "an origin such as https://example.org, or a list of up to %u", SHM_ORIGINS_MAX);
         break;
     }
     return text;
@@ -330,6 +335,16 @@ static bool parse_gateway(const char *text, struct shm_port *port)
     return true;
 }
 
+static bool parse_origin(const char *text, uint32_t item, struct shm_listener *listener)
+{
+    size_t length = strlen(text);
+    if (item >= SHM_ORIGINS_MAX || length == 0 || length >= SHM_ORIGIN_SIZE)
+        return false;
+    memcpy(listener->origins[item], text, length + 1);
+    listener->origin_count = item + 1;
+    return true;
+}
+
 static bool parse_value(const struct schema_section *section, const struct schema_leaf *leaf, const char *text,
                         uint32_t item, void *base)
 {
@@ -349,6 +364,8 @@ static bool parse_value(const struct schema_section *section, const struct schem
         return parse_port_address(text, item, base);
     case SCHEMA_GATEWAYS:
         return parse_gateway(text, base);
+    case SCHEMA_ORIGINS:
+        return parse_origin(text, item, base);
     default:
         return parse_field(section, leaf, text, base);
     }
@@ -420,6 +437,14 @@ static void format_gateways(const struct shm_port *port, char *text, size_t size
         snprintf(text, size, "%s%s", four, six);
 }
 
+static void format_origins(const struct shm_listener *listener, char *text, size_t size)
+{
+    int length = snprintf(text, size, "%s", listener->origin_count ? "[" : "");
+    for (uint32_t i = 0; i < listener->origin_count && (size_t)length < size; i++)
+        length += snprintf(text + length, size - (size_t)length, "\"%s\"%s", listener->origins[i],
+                           i + 1 < listener->origin_count ? ", " : "]");
+}
+
 const char *schema_format(const struct schema_section *section, const struct schema_leaf *leaf, const void *base,
                           char *text, size_t size)
 {
@@ -450,6 +475,9 @@ const char *schema_format(const struct schema_section *section, const struct sch
         break;
     case SCHEMA_GATEWAYS:
         format_gateways(port, text, size);
+        break;
+    case SCHEMA_ORIGINS:
+        format_origins(base, text, size);
         break;
     default:
         format_field(section, leaf, base, text, size);

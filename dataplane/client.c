@@ -140,6 +140,14 @@ static enum packet_result packets_in_place(struct worker *worker, struct client 
     return result;
 }
 
+static void consume(struct client *client, uint32_t length)
+{
+    tcp_consume(client->tcp, length);
+    if (client->over_websocket) {
+        client->websocket->unframed -= length;
+    }
+}
+
 /* A packet too large for the scratch buffer: start to collect it. */
 static enum packet_result partial_start(struct worker *worker, struct client *client, uint32_t length)
 {
@@ -197,7 +205,7 @@ static enum packet_result partial_take(struct worker *worker, struct client *cli
         part = part < room ? part : (uint32_t)room;
         memcpy(partial->bytes + partial->have, bytes, part);
         partial->have += part;
-        tcp_consume(client->tcp, part);
+        consume(client, part);
     }
     return client->partial->have == client->partial->length ? partial_finish(worker, client) : PACKET_DONE;
 }
@@ -230,15 +238,21 @@ static enum packet_result packet_spanning(struct worker *worker, struct client *
     tcp_copy(client->tcp, 0, worker->scratch, length);
     const enum packet_result result = packet_handle(worker, client, &header, worker->scratch + header.length);
     if (result == PACKET_DONE) {
-        tcp_consume(client->tcp, length);
+        consume(client, length);
     }
     return result;
 }
 
-void client_read(struct worker *worker, struct client *client)
+static bool is_read(const struct client *client)
+{
+    return client->state == CLIENT_NEW || client->state == CLIENT_CONNECTED || client->state == CLIENT_CHALLENGED;
+}
+
+/* Handles what has come. PACKET_DONE: all of it, but for a packet's beginning. */
+static enum packet_result packets_read(struct worker *worker, struct client *client)
 {
     uint32_t budget = READ_BUDGET;
-    while (client->state == CLIENT_NEW || client->state == CLIENT_CONNECTED || client->state == CLIENT_CHALLENGED) {
+    while (is_read(client)) {
         uint32_t n, used = 0;
         const uint32_t before = tcp_readable_bytes(client->tcp);
         const uint8_t *bytes = tcp_peek(client->tcp, &n);
@@ -246,7 +260,7 @@ void client_read(struct worker *worker, struct client *client)
         bool progress = true;
         if (n == 0) {
             if (client->partial == NULL || client->partial->have < client->partial->length) {
-                return;
+                return PACKET_DONE;
             }
         }
         if (client->partial != NULL) {
@@ -254,16 +268,16 @@ void client_read(struct worker *worker, struct client *client)
         } else {
             result = packets_in_place(worker, client, bytes, n, &used);
             if (result == PACKET_CLOSED) {
-                return;
+                return result;
             }
             if (used > 0) {
-                tcp_consume(client->tcp, used);
+                consume(client, used);
             } else if (result == PACKET_DONE) {
                 result = packet_spanning(worker, client, &progress);
             }
         }
         if (result != PACKET_DONE || !progress) {
-            return;
+            return result;
         }
         const uint32_t taken = before - tcp_readable_bytes(client->tcp);
         worker->counters.bytes_in += taken;
@@ -272,9 +286,19 @@ void client_read(struct worker *worker, struct client *client)
         }
         if (taken >= budget) {
             tcp_want_read(client->tcp);
-            return;
+            return PACKET_WAIT;
         }
         budget -= taken;
+    }
+    return PACKET_WAIT;
+}
+
+void client_read(struct worker *worker, struct client *client)
+{
+    if (!client->over_websocket) {
+        packets_read(worker, client);
+    } else if (is_read(client) && websocket_receive(worker, client) && packets_read(worker, client) == PACKET_DONE) {
+        websocket_finish(worker, client);
     }
 }
 
@@ -342,8 +366,8 @@ void client_doom(struct worker *worker, struct client *client, uint8_t reason)
 bool client_can_answer(struct worker *worker, struct client *client, uint32_t length)
 {
     const uint32_t contiguous = length < SMALL_ANSWER ? length : SMALL_ANSWER;
-    if (client->stream == NULL && tcp_send_room(client->tcp) >= length + client->answers_owed &&
-        tcp_reserve(client->tcp, contiguous) != NULL) {
+    if (client->stream == NULL && client_send_room(client) >= length + client->answers_owed &&
+        client_reserve(client, contiguous) != NULL) {
         return true;
     }
     tcp_want_write(client->tcp);
@@ -353,6 +377,22 @@ bool client_can_answer(struct worker *worker, struct client *client, uint32_t le
 }
 
 /* ---- Sending ---------------------------------------------------------------------------------------------------- */
+
+/* The pool of packet buffers ran out within a packet: the stream cannot be mended. */
+static void send_failed(struct worker *worker, struct client *client)
+{
+    worker->counters.closed_no_buffers++;
+    tcp_abort(client->tcp);
+}
+
+bool client_send_part(struct worker *worker, struct client *client, const uint8_t *bytes, size_t length)
+{
+    if (tcp_send(client->tcp, bytes, length) == length) {
+        return true;
+    }
+    send_failed(worker, client);
+    return false;
+}
 
 void client_send(struct worker *worker, struct client *client, const uint8_t *packet, size_t length)
 {
@@ -365,18 +405,20 @@ void client_send(struct worker *worker, struct client *client, const uint8_t *pa
     worker->counters.answers_out++;
     worker->counters.answer_bytes_out += length;
     if (length <= SMALL_ANSWER) {
-        uint8_t *dst = tcp_reserve(client->tcp, (uint32_t)length);
-        if (dst != NULL) {
-            memcpy(dst, packet, length);
-            tcp_commit(client->tcp, (uint32_t)length);
+        uint8_t *dst = client_reserve(client, (uint32_t)length);
+        if (dst == NULL) {
+            send_failed(worker, client);
             return;
         }
-    } else if (tcp_send(client->tcp, packet, length) == length) {
+        memcpy(dst, packet, length);
+        client_commit(client, (uint32_t)length);
         return;
     }
-    /* The pool of packet buffers ran out within a packet: the stream cannot be mended. */
-    worker->counters.closed_no_buffers++;
-    tcp_abort(client->tcp);
+    uint8_t header[WEBSOCKET_HEADER_MAX];
+    const uint8_t *end = client_frame_begin(client, header, (uint32_t)length);
+    if (client_send_part(worker, client, header, (size_t)(end - header))) {
+        client_send_part(worker, client, packet, length);
+    }
 }
 
 /* REQ MQTT-5 [MQTT-3.1.2-29]: acknowledgements have no properties [test: conformance/reason_strings] */
@@ -421,9 +463,13 @@ static void client_detach(struct worker *worker, struct client *client)
     }
 }
 
-enum packet_result client_drop(struct worker *worker, struct client *client)
+enum packet_result client_drop(struct worker *worker, struct client *client, uint8_t reason)
 {
     if (client->state != CLIENT_CLOSING) {
+        if (client->over_websocket) {
+            websocket_close(worker, client, websocket_close_code(reason),
+                            reason < 0x80 ? "" : mqtt_reason_text(reason));
+        }
         client_detach(worker, client);
         tcp_close(client->tcp);
     }
@@ -455,7 +501,7 @@ static void disconnect_send(struct worker *worker, struct client *client, struct
     }
     disconnect_fit(client, disconnect, MQTT_PROPERTY_SERVER_REFERENCE);
     const size_t size = mqtt_disconnect_size(client->version, disconnect);
-    if (tcp_send_room(client->tcp) >= size && size <= client->maximum_packet_size) {
+    if (client_send_room(client) >= size && size <= client->maximum_packet_size) {
         mqtt_disconnect_encode(packet, client->version, disconnect);
         client_send(worker, client, packet, size);
     }
@@ -479,7 +525,10 @@ static enum packet_result disconnect_saying(struct worker *worker, struct client
     if (client->state == CLIENT_CONNECTED && client->version == MQTT_V5) {
         disconnect_send(worker, client, disconnect, text);
     }
-    return client_drop(worker, client);
+    if (client->over_websocket) { /* here older clients are told too */
+        websocket_close(worker, client, websocket_close_code(disconnect->reason), text);
+    }
+    return client_drop(worker, client, disconnect->reason);
 }
 
 enum packet_result client_disconnect(struct worker *worker, struct client *client, uint8_t reason)
@@ -545,7 +594,9 @@ void client_forget(struct worker *worker, struct client *client)
 
 struct client *client_create(struct worker *worker, struct tcp_connection *tcp, struct listener *listener)
 {
-    struct client *client = listener->open < listener->max_open ? mem_alloc(worker->memory, sizeof(*client)) : NULL;
+    const bool over_websocket = listener->config->transport == SHM_TRANSPORT_WEBSOCKET;
+    const size_t size = sizeof(struct client) + (over_websocket ? sizeof(struct websocket) : 0);
+    struct client *client = listener->open < listener->max_open ? mem_alloc(worker->memory, size) : NULL;
     tcp_set_user(tcp, client);
     if (client == NULL) {
         listener->refused++;
@@ -554,10 +605,14 @@ struct client *client_create(struct worker *worker, struct tcp_connection *tcp, 
         return NULL;
     }
     *client = (struct client){.tcp = tcp,
+                              .over_websocket = over_websocket,
                               .state = CLIENT_NEW,
                               .listener = (uint8_t)listener->index,
                               .last_received = worker->now,
                               .maximum_packet_size = UINT32_MAX};
+    if (over_websocket) {
+        client->websocket[0] = (struct websocket){.unframed = 0};
+    }
     listener->open++;
     listener->accepted++;
     worker->clients++;
@@ -580,7 +635,9 @@ void client_readable(void *arg, struct tcp_connection *tcp)
     struct worker *worker = arg;
     struct client *client = tcp_user(tcp);
     if (client != NULL) {
-        client->last_received = worker->now;
+        if (!client->over_websocket) {
+            client->last_received = worker->now;
+        }
         client_read(worker, client);
     }
 }
@@ -594,6 +651,9 @@ void client_writable(void *arg, struct tcp_connection *tcp)
     }
     if (client->session != NULL) {
         session_flush(worker, client->session);
+    }
+    if (client->over_websocket && client->websocket->reader.pong_due) {
+        websocket_pong(client);
     }
     if (client->login != NULL) {
         login_writable(worker, client);
@@ -609,7 +669,7 @@ void client_peer_closed(void *arg, struct tcp_connection *tcp)
     struct worker *worker = arg;
     struct client *client = tcp_user(tcp);
     if (client != NULL) {
-        client_drop(worker, client);
+        client_drop(worker, client, MQTT_REASON_SUCCESS);
     }
 }
 
@@ -652,7 +712,7 @@ void client_timer(void *arg, struct timer *timer, uint64_t now)
     struct client *client = (struct client *)((char *)timer - offsetof(struct client, timer));
     if (client->state == CLIENT_NEW || client->state == CLIENT_CLAIMING) {
         worker->counters.closed_no_connect++;
-        client_drop(worker, client);
+        client_drop(worker, client, MQTT_REASON_NOT_AUTHORIZED);
     } else if (client->waiting_link != NULL || client->answers_blocked) {
         /* It is the router that does not read: what the client sent to stay alive may wait in the connection. */
         client->last_received = now;

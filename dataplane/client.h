@@ -1,6 +1,6 @@
 /*
- * Clients: MQTT on one TCP connection, from its acceptance to its end. Reads packets off the connection, hands each to
- * its handler, and closes the connection when the peer breaks the rules.
+ * Clients: MQTT on one TCP connection, over WebSocket or not, from its acceptance to its end. Reads packets off the
+ * connection, hands each to its handler, and closes the connection when the peer breaks the rules.
  *
  * Packets are handled in place, in the received segment. One that spans segments is put together in the worker's
  * scratch buffer when it has arrived in full; only one too large for that gets memory of its own as its bytes arrive.
@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dataplane/websocket.h"
 #include "lib/mqtt/mqtt.h"
 #include "lib/net/tcp.h"
 #include "lib/timer/timer.h"
@@ -62,6 +63,7 @@ struct client {
     uint8_t state;            /* enum client_state */
     uint8_t version;          /* enum mqtt_version */
     bool answers_blocked : 1; /* waits for room to answer: tried again when the connection is writable */
+    bool over_websocket : 1;  /* else over TCP itself */
     bool will_unwanted : 1;   /* DISCONNECT with normal disconnection came */
     uint8_t doom; /* 0, or the reason code of a disconnection that waits until nobody iterates over sessions */
     bool claim_granted : 1; /* holds a claim and this worker owns the client id: CONNECT may go on (directory.h) */
@@ -83,6 +85,7 @@ struct client {
     struct alias_table *aliases_out;       /* that the router has set; NULL: none are used */
     struct login *login;                   /* how it has logged in, or is about to; NULL: not at all, or by password */
     struct timer timer;                    /* CONNECT timeout, then keepalive */
+    struct websocket websocket[];          /* one, or none */
 };
 
 /* ---- Callbacks of the TCP stack; `worker` is a struct worker. */
@@ -145,8 +148,62 @@ enum packet_result client_malformed(struct worker *worker, struct client *client
 /* The client did what the session does not allow; `cause` is one of the violated_ counters. Returns PACKET_CLOSED. */
 enum packet_result client_violation(struct worker *worker, struct client *client, uint64_t *cause, uint8_t reason);
 
-/* Closes without a word and without a session being told; for refused connections. Returns PACKET_CLOSED. */
-enum packet_result client_drop(struct worker *worker, struct client *client);
+/*
+ * Closes without a word of MQTT, for the reason that WebSocket's close frame is to give (MQTT_REASON_SUCCESS: none).
+ * Returns PACKET_CLOSED.
+ */
+enum packet_result client_drop(struct worker *worker, struct client *client, uint8_t reason);
+
+/*
+ * ---- The send stream, as lib/net/tcp.h has it, for packets: over WebSocket each, or several, get a frame's header.
+ * What is committed has the length that was reserved. A packet larger than client_reserve_max is sent in pieces: first
+ * client_frame_size bytes that client_frame_begin writes, then the packet, with tcp_send.
+ */
+static inline uint8_t *client_reserve(struct client *client, uint32_t length)
+{
+    return !client->over_websocket ? tcp_reserve(client->tcp, length)
+                                   : websocket_reserve(client->websocket, client->tcp, length);
+}
+
+static inline void client_commit(struct client *client, uint32_t length)
+{
+    if (!client->over_websocket) {
+        tcp_commit(client->tcp, length);
+    } else {
+        websocket_commit(client->websocket, client->tcp, length);
+    }
+}
+
+static inline uint32_t client_reserve_max(const struct client *client)
+{
+    return tcp_reserve_max(client->tcp) - (!client->over_websocket ? 0 : WEBSOCKET_JOIN_ROOM);
+}
+
+/* How much of what was reserved there is room for: as much as asked for, or more. */
+static inline uint32_t client_reserved_room(const struct client *client)
+{
+    return tcp_reserved_room(client->tcp) - (!client->over_websocket ? 0 : WEBSOCKET_JOIN_ROOM);
+}
+
+/* Bytes of one packet that the connection's bound still admits. */
+static inline uint32_t client_send_room(const struct client *client)
+{
+    const uint32_t room = tcp_send_room(client->tcp), header = !client->over_websocket ? 0 : WEBSOCKET_SEND_ROOM;
+    return room > header ? room - header : 0;
+}
+
+static inline uint32_t client_frame_size(const struct client *client, uint32_t length)
+{
+    return !client->over_websocket ? 0 : websocket_header_size(length);
+}
+
+static inline uint8_t *client_frame_begin(struct client *client, uint8_t *to, uint32_t length)
+{
+    return !client->over_websocket ? to : websocket_frame_begin(client->websocket, to, length);
+}
+
+/* Sends the beginning of a packet, for which there is room. False: the connection is aborted. */
+bool client_send_part(struct worker *worker, struct client *client, const uint8_t *bytes, size_t length);
 
 /* Parts client and session, which then has no client; the session is told nothing. */
 void client_release_session(struct worker *worker, struct client *client);

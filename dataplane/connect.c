@@ -63,7 +63,7 @@ enum packet_result connect_refuse(struct worker *worker, struct client *client, 
                        (struct mqtt_span){(const uint8_t *)text, (uint32_t)strlen(text)});
     }
     connack_send(worker, client, &connack);
-    return client_drop(worker, client);
+    return client_drop(worker, client, reason);
 }
 
 /* A CONNECT that cannot be read: answered where its version is known [MQTT-3.1.4-1]. */
@@ -84,7 +84,7 @@ static enum packet_result refuse_malformed(struct worker *worker, struct client 
     if (version == MQTT_V5 || (version != 0 && has_return_code)) {
         return connect_refuse(worker, client, reason);
     }
-    return client_drop(worker, client);
+    return client_drop(worker, client, reason);
 }
 
 /* What an MQTT 5.0 client has to know of the router, beyond the defaults of section 3.2.2.3. */
@@ -182,7 +182,7 @@ static enum packet_result accept_send(struct worker *worker, struct client *clie
     }
     if (mqtt_connack_size(client->version, &connack) > client->maximum_packet_size) {
         worker->counters.closed_packet_size++; /* it has asked for limits that it does not want to hear of */
-        return client_drop(worker, client);
+        return client_drop(worker, client, MQTT_REASON_PACKET_TOO_LARGE);
     }
     connack_send(worker, client, &connack);
     login_settle(worker, client);
@@ -514,6 +514,20 @@ static void client_describe(struct client *client, const struct mqtt_connect *co
                             connect->properties.request_problem_information != 0;
 }
 
+/*
+ * Only a connection whose sent bytes are all acknowledged can go to another worker. WebSocket's handshake was sent on
+ * this one, and its acknowledgement comes with CONNECT or before, unless the client is in a hurry.
+ */
+static bool can_move(const struct worker *worker, struct client *client)
+{
+    if (worker->count == 1 || tcp_unacknowledged_bytes(client->tcp) == 0) {
+        return true;
+    }
+    tcp_want_write(client->tcp);
+    client->answers_blocked = true;
+    return false;
+}
+
 /* REQ MQTT-5 [MQTT-3.1.3-2]: the client id names the session [test: sessions/offline_queue] */
 /* REQ MQTT-5 [MQTT-3.1.3-5]: 1 to 23 letters and digits are taken [test: many_clients/ten_thousand] */
 /* REQ MQTT-5 [MQTT-3.1.4-2]: what fails the checks is closed [test: conformance/connect_refusals] */
@@ -542,6 +556,9 @@ enum packet_result connect_handle(struct worker *worker, struct client *client, 
     }
     const struct mqtt_span client_id = connect.client_id.length > 0 ? connect.client_id : assigned_id(worker, bytes);
     if (!client->claim_granted) {
+        if (!can_move(worker, client)) {
+            return PACKET_WAIT;
+        }
         switch (directory_claim(worker, client, client_id)) {
         case DIRECTORY_GRANTED:
             break;
@@ -581,5 +598,5 @@ enum packet_result disconnect_handle(struct worker *worker, struct client *clien
     }
     /* REQ MQTT-5 [MQTT-3.14.4-3]: only 0x00 takes the will back [test: conformance/disconnect_reasons_and_will] */
     client->will_unwanted = disconnect.reason == MQTT_REASON_NORMAL_DISCONNECTION;
-    return client_drop(worker, client);
+    return client_drop(worker, client, MQTT_REASON_SUCCESS);
 }

@@ -43,7 +43,7 @@ static enum sent packet_copy(struct worker *worker, struct client *client, const
         tcp_want_write(client->tcp);
         return SENT_NOT;
     }
-    uint8_t *dst = tcp_reserve(client->tcp, length);
+    uint8_t *dst = client_reserve(client, length);
     if (dst == NULL) {
         return SENT_NOT;
     }
@@ -53,7 +53,7 @@ static enum sent packet_copy(struct worker *worker, struct client *client, const
         dst[publication->packet_id_offset] = (uint8_t)(own->packet_id >> 8);
         dst[publication->packet_id_offset + 1] = (uint8_t)own->packet_id;
     }
-    tcp_commit(client->tcp, length);
+    client_commit(client, length);
     worker->counters.bytes_out += length;
     return SENT;
 }
@@ -82,29 +82,30 @@ static void tail_send(struct worker *worker, struct client *client, struct publi
     }
 }
 
-/* The head of a packet, which must go out whole. False: no room for it now. */
+/* The head of a packet of `length` bytes, which must go out whole. False: no room for it now. */
 static bool head_send(struct worker *worker, struct client *client, const struct mqtt_publish_shared *shared,
-                      const struct mqtt_publish_own *own, uint32_t head)
+                      const struct mqtt_publish_own *own, uint32_t head, uint32_t length)
 {
-    if (head <= tcp_reserve_max(client->tcp)) {
-        uint8_t *dst = tcp_reserve(client->tcp, head);
+    const uint32_t size = client_frame_size(client, length) + head;
+    if (size <= tcp_reserve_max(client->tcp)) {
+        uint8_t *dst = tcp_reserve(client->tcp, size);
         if (dst == NULL) {
             return false;
         }
-        mqtt_publish_head_encode(dst, client->version, shared, own);
-        tcp_commit(client->tcp, head);
+        mqtt_publish_head_encode(client_frame_begin(client, dst, length), client->version, shared, own);
+        tcp_commit(client->tcp, size);
         return true;
     }
-    if (tcp_send_room(client->tcp) < head) {
+    if (tcp_send_room(client->tcp) < size) {
         tcp_want_write(client->tcp);
         return false;
     }
-    uint8_t *bytes = mem_alloc(worker->memory, head);
+    uint8_t *bytes = mem_alloc(worker->memory, size);
     if (bytes == NULL) {
         return false;
     }
-    mqtt_publish_head_encode(bytes, client->version, shared, own);
-    client_send(worker, client, bytes, head);
+    mqtt_publish_head_encode(client_frame_begin(client, bytes, length), client->version, shared, own);
+    client_send_part(worker, client, bytes, size);
     mem_free(worker->memory, bytes);
     return true;
 }
@@ -146,14 +147,14 @@ static enum sent packet_build(struct worker *worker, struct client *client, stru
         worker->counters.dropped_too_large++; /* [MQTT-3.1.2-25] */
         return SENT_NEVER;
     }
-    const bool fits_segment = length <= tcp_reserve_max(client->tcp);
+    const bool fits_segment = length <= client_reserve_max(client);
     const uint32_t needed = fits_segment ? (uint32_t)length : (uint32_t)head;
     if (tcp_unacknowledged_bytes(client->tcp) + needed > worker->send_limit) {
         tcp_want_write(client->tcp);
         return SENT_NOT;
     }
     if (fits_segment) {
-        uint8_t *dst = tcp_reserve(client->tcp, (uint32_t)length);
+        uint8_t *dst = client_reserve(client, (uint32_t)length);
         if (dst == NULL) {
             return SENT_NOT;
         }
@@ -164,9 +165,9 @@ static enum sent packet_build(struct worker *worker, struct client *client, stru
         if (publication->payload.length > 0) {
             memcpy(dst, publication->payload.data, publication->payload.length);
         }
-        tcp_commit(client->tcp, (uint32_t)length);
+        client_commit(client, (uint32_t)length);
     } else {
-        if (!head_send(worker, client, &shared, own, (uint32_t)head)) {
+        if (!head_send(worker, client, &shared, own, (uint32_t)head, (uint32_t)length)) {
             return SENT_NOT;
         }
         tail_send(worker, client, publication, v5);
@@ -216,7 +217,7 @@ static enum sent publish_send(struct worker *worker, struct session *session, st
     if (client->stream != NULL || (client->limits != NULL && !limit_passes(worker, client))) {
         return SENT_NOT;
     }
-    if (packet_is_reusable(client, publication, own) && publication->packet.length <= tcp_reserve_max(client->tcp) &&
+    if (packet_is_reusable(client, publication, own) && publication->packet.length <= client_reserve_max(client) &&
         publication->packet.length <= client->maximum_packet_size) {
         const enum sent sent = packet_copy(worker, client, publication, own);
         if (sent == SENT) {
@@ -480,26 +481,25 @@ static bool run_can_be_copied(const struct worker *worker, const struct session 
     return client != NULL && !session_is_behind(session) && client->stream == NULL && client->limits == NULL &&
            client->aliases_out == NULL && delivery->identifiers == 0 && publication->packet.data != NULL &&
            publication->packet_is_v5 == (client->version == MQTT_V5) && length <= client->maximum_packet_size &&
-           length <= tcp_reserve_max(client->tcp) &&
+           length <= client_reserve_max(client) &&
            tcp_unacknowledged_bytes(client->tcp) + publication->run->count * length <= worker->send_limit;
 }
 
 /* Copies as many packets of a run as there is room for; returns how many. */
 static uint32_t run_copy(struct worker *worker, struct session *session, const struct publication *publication)
 {
-    struct tcp_connection *tcp = session->client->tcp;
+    struct client *client = session->client;
     const uint32_t length = publication->packet.length;
     const uint32_t count = publication->run->count;
     uint32_t copied = 0;
     while (copied < count) {
-        uint8_t *dst = tcp_reserve(tcp, length);
-        if (dst == NULL) {
+        if (client_reserve(client, length) == NULL) {
             break;
         }
-        const uint32_t fit = tcp_reserved_room(tcp) / length;
+        const uint32_t fit = client_reserved_room(client) / length;
         const uint32_t now = fit < count - copied ? fit : count - copied;
-        memcpy(dst, publication->packet.data + copied * length, now * length);
-        tcp_commit(tcp, now * length);
+        memcpy(client_reserve(client, now * length), publication->packet.data + copied * length, now * length);
+        client_commit(client, now * length);
         copied += now;
     }
     worker->counters.messages_out += copied;

@@ -192,7 +192,7 @@ void directory_receive_owner(struct worker *worker, const struct directory_mail 
         break;
     case DIRECTORY_FULL:
         worker->counters.closed_limit++;
-        client_drop(worker, client);
+        client_drop(worker, client, MQTT_REASON_SERVER_BUSY);
         break;
     default:
         break;

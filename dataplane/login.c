@@ -368,7 +368,7 @@ enum packet_result login_packet(struct worker *worker, struct client *client, co
 {
     struct mqtt_disconnect packet;
     if (header->type == MQTT_DISCONNECT) {
-        return client_drop(worker, client);
+        return client_drop(worker, client, MQTT_REASON_SUCCESS);
     }
     if (header->type != MQTT_AUTH) {
         worker->counters.violated_authentication++;

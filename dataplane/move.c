@@ -23,6 +23,9 @@ bool client_move(struct worker *worker, struct client *client, uint32_t to, cons
         .partial_length = partial_length,
         .login_length = login_length,
     };
+    if (client->over_websocket) {
+        moved->websocket = client->websocket[0];
+    }
     login_pack(client, moved->partial + partial_length);
     if (partial_length > 0) {
         memcpy(moved->partial, client->partial->bytes, partial_length);
@@ -70,11 +73,15 @@ void client_arrive(struct worker *worker, const struct moved_client *moved)
         return;
     }
     client->moved_from = (uint8_t)(moved->from + 1);
+    if (client->over_websocket) {
+        client->websocket[0] = moved->websocket;
+        client->websocket->frame_end = NULL; /* all that was sent there is acknowledged */
+    }
     if (!partial_arrive(worker, client, moved) ||
         !login_unpack(worker, client, moved->partial + moved->partial_length, moved->login_length)) {
         worker->counters.closed_no_memory++;
         directory_disown(worker, &moved->id, 1);
-        client_drop(worker, client);
+        client_drop(worker, client, MQTT_REASON_QUOTA_EXCEEDED);
         return;
     }
     client->claim_granted = true;

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "dataplane/client_id.h"
+#include "dataplane/websocket.h"
 #include "lib/net/tcp_move.h"
 
 struct client;
@@ -21,10 +22,11 @@ struct worker;
 struct moved_client {
     struct tcp_moved tcp;
     uint32_t listener;
-    struct client_id_key id; /* that the client holds a claim to (directory.h) */
-    uint32_t from;           /* worker */
-    uint32_t partial_length; /* of a CONNECT that was collected, 0: it is among the unread bytes */
-    uint32_t login_length;   /* of how it has logged in (login.h), behind the CONNECT */
+    struct websocket websocket; /* of a client of a WebSocket listener */
+    struct client_id_key id;    /* that the client holds a claim to (directory.h) */
+    uint32_t from;              /* worker */
+    uint32_t partial_length;    /* of a CONNECT that was collected, 0: it is among the unread bytes */
+    uint32_t login_length;      /* of how it has logged in (login.h), behind the CONNECT */
     uint8_t partial[];
 };
 

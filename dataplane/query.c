@@ -44,6 +44,12 @@ static uint16_t bytes_cut(uint8_t *to, size_t size, const uint8_t *from, uint16_
     return n;
 }
 
+/* Of a client that is not connected: TCP, which nobody shows. */
+static uint32_t client_transport(const struct client *client)
+{
+    return client != NULL && client->over_websocket ? SHM_TRANSPORT_WEBSOCKET : SHM_TRANSPORT_TCP;
+}
+
 static void client_describe(const struct worker *worker, const struct session *session,
                             struct shm_client_record *record)
 {
@@ -67,6 +73,7 @@ static void client_describe(const struct worker *worker, const struct session *s
         .inflight_in = session->received.count,
         .inflight_out = session->inflight.count,
         .queued_messages = session->queue.count,
+        .transport = client_transport(session->client),
         .queued_bytes = session->queue.bytes,
         .dropped = session->dropped,
         .messages_in = session->messages_in,
@@ -165,6 +172,7 @@ static void connection_describe(void *arg, struct tcp_connection *tcp)
         .send_queue = info.send_queued,
         .receive_queue = (uint64_t)info.readable + info.out_of_order,
         .retransmits = info.retransmits,
+        .transport = client_transport(client),
     };
     endpoint_set(&record->local, &info.flow.local, info.flow.local_port);
     endpoint_set(&record->remote, &info.flow.remote, info.flow.remote_port);

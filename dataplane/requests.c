@@ -221,6 +221,7 @@ static void listeners_finish(struct housekeeper *housekeeper, struct housekeeper
         reply.listener.local.address = config->listeners[i].address;
         reply.listener.local.port = (uint16_t)config->listeners[i].port;
         reply.listener.protocol = config->listeners[i].protocol;
+        reply.listener.transport = config->listeners[i].transport;
         reply.listener.max_connections = config->listeners[i].max_connections;
         reply_push(housekeeper, slot, &reply, SHM_REPLY_RECORD);
     }

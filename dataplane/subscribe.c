@@ -343,7 +343,7 @@ static bool pending_is_live(const struct worker *worker, const struct subscribe_
 /* Half of a large PUBLISH is on its way to the client, and it takes the room that the SUBACK was promised. */
 static bool pending_has_to_wait(const struct client *client, const struct subscribe_pending *pending)
 {
-    return client->stream != NULL || tcp_send_room(client->tcp) < pending->count + SUBACK_ROOM;
+    return client->stream != NULL || client_send_room(client) < pending->count + SUBACK_ROOM;
 }
 
 static void pending_finish(struct worker *worker, struct client *client, struct subscribe_pending *pending)

@@ -36,6 +36,8 @@ const struct shm_config_field shm_config_fields[] = {
     LISTENER("listeners.port", port, 1, 65535),
     LISTENER("listeners.protocol", protocol, 0, SHM_PROTOCOL_MQTT),
     LISTENER("listeners.max-connections", max_connections, 1, 100000000),
+    LISTENER("listeners.transport", transport, 0, SHM_TRANSPORT_WEBSOCKET),
+    LISTENER("listeners.max-header-size", max_header_size, 512, 32 * KIB),
 
     ROOT("tcp.max-connections", tcp.max_connections, 16, 16777216),
     ROOT("tcp.receive-buffer", tcp.receive_buffer, 4 * KIB, 1 * GIB),
@@ -298,6 +300,31 @@ static bool port_has_address(const struct shm_config *config, const struct shm_a
     return false;
 }
 
+/* What a WebSocket listener compares a request with. A path without its slash would match no request. */
+static int websocket_check(const struct shm_listener *listener, struct shm_error *error)
+{
+    if (listener->transport != SHM_TRANSPORT_WEBSOCKET)
+        return 0;
+    if (!text_valid(listener->path, sizeof listener->path) || listener->path[0] != '/' ||
+        strpbrk(listener->path, " ?#") != NULL)
+        return shm_error_set(error,
+                             "listener %s: listeners.path: begins with / and has no space, ? or #, such as /mqtt",
+                             listener->name);
+    if (listener->origin_count > SHM_ORIGINS_MAX)
+        return shm_error_set(error, "listener %s: listeners.origins: %u entries, allowed are 0..%u", listener->name,
+                             listener->origin_count, SHM_ORIGINS_MAX);
+    for (uint32_t i = 0; i < listener->origin_count; i++) {
+        const char *origin = listener->origins[i];
+        const char *host = text_valid(origin, SHM_ORIGIN_SIZE) ? strstr(origin, "://") : NULL;
+        if (host == NULL || host == origin || host[3] == '\0' || strpbrk(host + 3, " /") != NULL)
+            return shm_error_set(error,
+                                 "listener %s: listeners.origins: an origin is what browsers send, scheme and host and "
+                                 "no path, such as https://example.org",
+                                 listener->name);
+    }
+    return 0;
+}
+
 /* A listener on an address that no port has would wait for ever: better refused here. */
 static int listener_check(const struct shm_config *config, const struct shm_listener *listener, struct shm_error *error)
 {
@@ -310,7 +337,7 @@ static int listener_check(const struct shm_config *config, const struct shm_list
         return shm_error_set(error, "listener %s: unknown address family %u", listener->name, family);
     if (family != 0 && !port_has_address(config, &listener->address))
         return shm_error_set(error, "listener %s: listeners.address: no port has this address", listener->name);
-    return 0;
+    return websocket_check(listener, error);
 }
 
 static int listeners_check(const struct shm_config *config, struct shm_error *error)

@@ -24,12 +24,16 @@
 #define SHM_CORE_AUTO UINT32_MAX
 #define SHM_NAME_SIZE 32u         /* bytes of a port's or listener's name, with NUL */
 #define SHM_TOPIC_PREFIX_SIZE 64u /* bytes of a topic prefix, with NUL */
+#define SHM_PATH_SIZE 64u         /* bytes of a WebSocket listener's path, with NUL */
+#define SHM_ORIGIN_SIZE 128u      /* bytes of an origin, with NUL */
+#define SHM_ORIGINS_MAX 8u        /* of a listener */
 #define SHM_DEVICE_SIZE 256u      /* bytes of DPDK device arguments, with NUL */
 
 enum shm_present { SHM_PRESENT_AT_START = 0, SHM_PRESENT_ON_USE = 1 };
 enum shm_idle { SHM_IDLE_ADAPTIVE = 0, SHM_IDLE_BUSY = 1 };
 enum shm_hugepages { SHM_HUGEPAGES_AUTO = 0, SHM_HUGEPAGES_ON = 1, SHM_HUGEPAGES_OFF = 2 };
 enum shm_protocol { SHM_PROTOCOL_MQTT = 0 };
+enum shm_transport { SHM_TRANSPORT_TCP = 0, SHM_TRANSPORT_WEBSOCKET = 1 };
 enum shm_ecn { SHM_ECN_ACCEPT = 0, SHM_ECN_NEVER = 1, SHM_ECN_ASK = 2 }; /* as enum net_ecn */
 enum shm_syn_cookies { SHM_SYN_COOKIES_AUTO = 0, SHM_SYN_COOKIES_NEVER = 1, SHM_SYN_COOKIES_ALWAYS = 2 };
 enum shm_congestion_control { SHM_CONGESTION_CUBIC = 0, SHM_CONGESTION_NEWRENO = 1 };
@@ -82,7 +86,11 @@ struct shm_listener {
     uint32_t port;              /* TCP port */
     uint32_t protocol;          /* enum shm_protocol */
     uint32_t max_connections;   /* in all workers together */
-    uint32_t reserved;
+    uint32_t transport;         /* enum shm_transport */
+    uint32_t max_header_size;   /* WebSocket: bytes of the HTTP request */
+    uint32_t origin_count;      /* 0: pages of any origin may connect */
+    char path[SHM_PATH_SIZE];   /* WebSocket */
+    char origins[SHM_ORIGINS_MAX][SHM_ORIGIN_SIZE];
 };
 
 struct shm_dataplane_config {

@@ -65,6 +65,8 @@ int shm_listener_record_check(const struct shm_listener_record *record, struct s
         return shm_error_set(error, "listener: a name that is not terminated or not printable");
     if (record->protocol > SHM_PROTOCOL_MQTT)
         return shm_error_set(error, "listener %s: protocol %u", record->name, record->protocol);
+    if (record->transport > SHM_TRANSPORT_WEBSOCKET)
+        return shm_error_set(error, "listener %s: transport %u", record->name, record->transport);
     return shm_address_check(&record->local.address, error);
 }
 
@@ -78,6 +80,8 @@ int shm_client_record_check(const struct shm_client_record *record, struct shm_e
         return shm_error_set(error, "client: flags %x, handle %llx", record->flags, (unsigned long long)record->handle);
     if (record->protocol < 3 || record->protocol > 5)
         return shm_error_set(error, "client: protocol level %u", record->protocol);
+    if (record->transport > SHM_TRANSPORT_WEBSOCKET)
+        return shm_error_set(error, "client: transport %u", record->transport);
     return shm_address_check(&record->peer.address, error);
 }
 
@@ -87,6 +91,8 @@ int shm_connection_record_check(const struct shm_connection_record *record, stru
         return -1;
     if (record->state > SHM_TCP_STATE_MAX)
         return shm_error_set(error, "connection: state %u", record->state);
+    if (record->transport > SHM_TRANSPORT_WEBSOCKET)
+        return shm_error_set(error, "connection: transport %u", record->transport);
     if (record->client_id_length > SHM_CLIENT_ID_MAX)
         return shm_error_set(error, "connection: client id of %u bytes", record->client_id_length);
     if (shm_address_check(&record->local.address, error) != 0)

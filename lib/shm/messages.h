@@ -155,7 +155,7 @@ struct shm_client_record {
     uint32_t inflight_in;  /* QoS 2 publishes of the client that await their PUBREL */
     uint32_t inflight_out; /* publishes to the client that await their acknowledgement */
     uint32_t queued_messages;
-    uint32_t reserved;
+    uint32_t transport; /* enum shm_transport */
     uint64_t queued_bytes;
     uint64_t dropped; /* messages for this client that a bound has cost */
     uint64_t messages_in;
@@ -200,11 +200,11 @@ struct shm_connection_record {
     uint32_t inflight;       /* bytes sent and not acknowledged */
     uint32_t send_window;    /* bytes: the peer's */
     uint32_t receive_window; /* bytes: ours */
-    uint32_t reserved;
-    uint64_t send_queue;    /* bytes that wait to be sent */
-    uint64_t receive_queue; /* bytes that wait to be read or for a gap to close */
-    uint64_t retransmits;   /* segments */
-    uint64_t bytes_in;      /* payload */
+    uint32_t transport;      /* enum shm_transport */
+    uint64_t send_queue;     /* bytes that wait to be sent */
+    uint64_t receive_queue;  /* bytes that wait to be read or for a gap to close */
+    uint64_t retransmits;    /* segments */
+    uint64_t bytes_in;       /* payload */
     uint64_t bytes_out;
     uint16_t client_id_length; /* of the MQTT session on it, 0 before its CONNECT */
     uint16_t reserved2[3];
@@ -256,7 +256,9 @@ struct shm_listener_record {
     uint32_t max_connections;
     uint64_t connections; /* open now */
     uint64_t accepted;
-    uint64_t refused; /* for a bound */
+    uint64_t refused;   /* for a bound */
+    uint32_t transport; /* enum shm_transport */
+    uint32_t reserved;
 };
 
 /* One worker's run time, over the time since the last answer to WORKERS or since it started, as `interval_us` says. */

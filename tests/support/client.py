@@ -89,11 +89,13 @@ class Client:
 
 
 def open_client(router, library, version, name):
-    if library == "paho":
+    """library: paho or mqttjs; with -ws behind it, over WebSocket."""
+    if library.startswith("paho"):
         from paho_client import PahoClient as kind
     else:
         from mqttjs_client import MqttjsClient as kind
     client = kind(router, version, router.client_id(name))
+    client.websocket = library.endswith("-ws")
     router.at_end(client.close)
     return client
 

@@ -57,6 +57,7 @@ class Router:
     host = "198.18.0.1"
     host6 = "2001:db8:18::1"
     port = 1883
+    websocket_port = 8083
 
     def __init__(self, target, link, workers, test_name):
         self.target = target

@@ -82,7 +82,10 @@ class MqttjsClient(client.Client):
         if will:
             options["will"] = {"topic": will.topic, "payload": encode(will.payload), "qos": will.qos,
                                "retain": will.retain, "properties": to_properties(will.properties)}
-        found = self.call("connect", host=self.router.host, port=self.router.port, options=options)
+        if self.websocket:
+            options.update(protocol="ws", path="/mqtt")
+        port = self.router.websocket_port if self.websocket else self.router.port
+        found = self.call("connect", host=self.router.host, port=port, options=options)
         self.connect_properties = from_properties(found["properties"])
         return found["sessionPresent"]
 

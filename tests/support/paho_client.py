@@ -25,7 +25,8 @@ class PahoClient(client.Client):
     def make(self, clean):
         protocol = paho.MQTTv5 if self.version == 5 else paho.MQTTv311
         named = {} if self.version == 5 else {"clean_session": clean}
-        self.paho = paho.Client(self.client_id, protocol=protocol, reconnect_on_failure=False, **named)
+        self.paho = paho.Client(self.client_id, protocol=protocol, reconnect_on_failure=False,
+                                transport="websockets" if self.websocket else "tcp", **named)
         self.paho.max_inflight_messages_set(20)
         self.paho.on_connect = self.on_connect
         self.paho.on_disconnect = self.on_disconnect
@@ -46,7 +47,8 @@ class PahoClient(client.Client):
             if session_expiry is not None:
                 wanted["session_expiry_interval"] = session_expiry
             named = {"clean_start": clean, "properties": to_properties(PacketTypes.CONNECT, wanted)}
-        self.paho.connect(self.router.host, self.router.port, keepalive, **named)
+        port = self.router.websocket_port if self.websocket else self.router.port
+        self.paho.connect(self.router.host, port, keepalive, **named)
         self.paho.loop_start()
         if not self.connected.wait(seconds_to_answer):
             raise AssertionError(f"{self.client_id}: no CONNACK")

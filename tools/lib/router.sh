@@ -69,6 +69,8 @@ router_wait() {
 router_prepare_mosquitto() {
     cat >"$state/mosquitto.conf" <<EOF
 listener 1883
+listener 8083
+protocol websockets
 allow_anonymous true
 max_queued_messages 100000
 max_inflight_messages 100

@@ -47,6 +47,7 @@ static const struct verb verbs[] = {
      "MQTT sessions, connected or offline: address, backlog, drops, messages.",
      "polluxctl show clients --sort queued --limit 20\n"
      "polluxctl show clients --filter 'id=dev-*' --filter state=offline\n"
+     "polluxctl show clients --filter transport=websocket\n"
      "polluxctl show clients --filter 'dropped=>0' --sort dropped\n",
      run_show},
     {{"show", "connections"},
@@ -60,7 +61,7 @@ static const struct verb verbs[] = {
      NULL,
      true,
      "What clients can connect to, and how many are.",
-     "polluxctl show listeners\n",
+     "polluxctl show listeners\npolluxctl show listeners --filter transport=websocket\n",
      run_show},
     {{"show", "counters"},
      NULL,

@@ -20,6 +20,7 @@ static const struct view_column client_columns[] = {
     {"OUT", "messages-out", VIEW_COUNT, false},
     {"WORKER", "worker", VIEW_DECIMAL, false},
     {"MQTT", "protocol", VIEW_TEXT, false},
+    {"OVER", "transport", VIEW_TEXT, false},
     {"KEEPALIVE", "keepalive-seconds", VIEW_SECONDS, false},
     {"USER", "username", VIEW_TEXT, true},
 };
@@ -40,6 +41,7 @@ static const struct view_column connection_columns[] = {
     {"MSS", "mss", VIEW_DECIMAL, false},
     {"WORKER", "worker", VIEW_DECIMAL, false},
     {"LOCAL", "local-address", VIEW_ENDPOINT, false},
+    {"OVER", "transport", VIEW_TEXT, false},
 };
 
 static const struct view_column runtime_columns[] = {
@@ -67,9 +69,13 @@ static const struct view_column runtime_columns[] = {
 };
 
 static const struct view_column listener_columns[] = {
-    {"LISTENER", "name", VIEW_TEXT, false},       {"ADDRESS", "address", VIEW_ENDPOINT, false},
-    {"PROTOCOL", "protocol", VIEW_TEXT, false},   {"CONNECTIONS", "connections", VIEW_COUNT, false},
-    {"OF", "max-connections", VIEW_COUNT, false}, {"ACCEPTED", "accepted", VIEW_COUNT, false},
+    {"LISTENER", "name", VIEW_TEXT, false},
+    {"ADDRESS", "address", VIEW_ENDPOINT, false},
+    {"PROTOCOL", "protocol", VIEW_TEXT, false},
+    {"OVER", "transport", VIEW_TEXT, false},
+    {"CONNECTIONS", "connections", VIEW_COUNT, false},
+    {"OF", "max-connections", VIEW_COUNT, false},
+    {"ACCEPTED", "accepted", VIEW_COUNT, false},
     {"REFUSED", "refused", VIEW_COUNT, false},
 };
 

@@ -7,10 +7,13 @@
 
 #include "dataplane/session.h"
 #include "dataplane/worker.h"
+#include "tests/sim/router/websocket.h"
+
+enum { LATE_US = 60000000 };
 
 /* ---- Bytes ------------------------------------------------------------------------------------------------------ */
 
-static uint8_t *buffer_grow(struct buffer *buffer, uint32_t length)
+uint8_t *buffer_grow(struct buffer *buffer, uint32_t length)
 {
     if (buffer->length + length > buffer->room) {
         buffer->room = 2 * buffer->room > buffer->length + length ? 2 * buffer->room : buffer->length + length + 256;
@@ -20,7 +23,7 @@ static uint8_t *buffer_grow(struct buffer *buffer, uint32_t length)
     return buffer->data + buffer->length - length;
 }
 
-static void buffer_cut(struct buffer *buffer, uint32_t length)
+void buffer_cut(struct buffer *buffer, uint32_t length)
 {
     memmove(buffer->data, buffer->data + length, buffer->length - length);
     buffer->length -= length;
@@ -67,6 +70,7 @@ struct device *device_create(struct world *world, const char *id, enum mqtt_vers
     struct device *device = calloc(1, sizeof(*device));
     *device = (struct device){
         .world = world, .index = world->device_count, .version = version, .next_packet_id = 1, .expiry_s = 3600};
+    device->websocket = (world->seed * 7919 + device->index * 31) % 100 < world->websocket_percent;
     snprintf(device->id, sizeof(device->id), "%s", id);
     world->devices = realloc(world->devices, (world->device_count + 1) * sizeof(world->devices[0]));
     world->devices[world->device_count++] = device;
@@ -77,6 +81,7 @@ static void connection_forget(struct connection *connection)
 {
     buffer_free(&connection->in);
     buffer_free(&connection->out);
+    buffer_free(&connection->wire);
     *connection = (struct connection){0};
 }
 
@@ -161,7 +166,7 @@ uint16_t device_session_port(const struct device *device, struct worker *worker)
 
 static void out_flush(struct connection *connection)
 {
-    if (connection->tcp != NULL && connection->out.length > 0 && connection->state != CONNECTION_OPENING) {
+    if (connection->tcp != NULL && connection->out.length > 0 && connection->established) {
         buffer_cut(&connection->out, (uint32_t)tcp_send(connection->tcp, connection->out.data, connection->out.length));
     }
 }
@@ -169,7 +174,11 @@ static void out_flush(struct connection *connection)
 void connection_send(struct connection *connection, const void *bytes, uint32_t length)
 {
     if (connection->tcp != NULL) {
-        memcpy(buffer_grow(&connection->out, length), bytes, length);
+        if (connection->websocket) {
+            websocket_wrap(connection, bytes, length);
+        } else {
+            memcpy(buffer_grow(&connection->out, length), bytes, length);
+        }
         connection->device->last_sent = connection->device->world->now;
         out_flush(connection);
     }
@@ -612,6 +621,15 @@ static void packets_take(struct connection *connection)
     buffer_cut(&connection->in, used);
 }
 
+static void upgraded_read(struct connection *connection)
+{
+    const bool before = connection->upgraded;
+    websocket_unwrap(connection);
+    if (connection->upgraded && !before && connection->state == CONNECTION_OPENING) {
+        connect_send(connection->device, connection);
+    }
+}
+
 static void connection_read(struct connection *connection, uint32_t limit)
 {
     uint32_t length = tcp_readable_bytes(connection->tcp);
@@ -620,8 +638,12 @@ static void connection_read(struct connection *connection, uint32_t limit)
         return;
     }
     connection->device->last_received = connection->device->world->now;
-    tcp_copy(connection->tcp, 0, buffer_grow(&connection->in, length), length);
+    struct buffer *to = connection->websocket ? &connection->wire : &connection->in;
+    tcp_copy(connection->tcp, 0, buffer_grow(to, length), length);
     tcp_consume(connection->tcp, length);
+    if (connection->websocket) {
+        upgraded_read(connection);
+    }
     if (connection->ignored) {
         connection->in.length = 0;
     } else if (!connection->raw) {
@@ -642,9 +664,12 @@ static void connected(void *arg, struct tcp_connection *tcp)
     if (connection == NULL) {
         return;
     }
+    connection->established = true;
     if (connection->raw) {
         connection->state = CONNECTION_READY;
         out_flush(connection);
+    } else if (connection->websocket && !world_chance(connection->device->world, 20)) {
+        out_flush(connection); /* CONNECT follows the router's answer, unless the client is in a hurry */
     } else {
         connect_send(connection->device, connection);
     }
@@ -737,12 +762,16 @@ struct connection *device_open(struct device *device, uint32_t worker)
         return NULL;
     }
     worker = worker == UINT32_MAX ? world_below(world, world->dataplane.worker_count) : worker;
-    const uint16_t port = world_port_for(world, worker);
-    struct tcp_connection *tcp = tcp_connect(world->stack, &any, port, &router, WORLD_PORT, connection);
+    const uint16_t to = device->websocket ? WORLD_WEBSOCKET_PORT : WORLD_PORT, port = world_port_for(world, to, worker);
+    struct tcp_connection *tcp = tcp_connect(world->stack, &any, port, &router, to, connection);
     if (tcp == NULL) {
         return NULL;
     }
-    *connection = (struct connection){.device = device, .tcp = tcp, .port = port};
+    *connection = (struct connection){
+        .device = device, .tcp = tcp, .port = port, .websocket = device->websocket, .opened_at = world->now};
+    if (connection->websocket) {
+        websocket_ask(connection);
+    }
     return connection;
 }
 
@@ -772,6 +801,20 @@ static void slow_read(struct device *device)
     }
 }
 
+/* A connection that has not become the device's own in time is given up: the RST that ended it may be lost. */
+static void latecomers_abort(struct device *device)
+{
+    for (uint32_t i = 0; i < DEVICE_CONNECTIONS; i++) {
+        struct connection *connection = &device->connections[i];
+        if (connection->device != NULL && connection->tcp != NULL && connection->state != CONNECTION_GONE &&
+            !connection->ignored && !connection->raw && connection != device->current &&
+            device->world->now - connection->opened_at > LATE_US) {
+            connection->ignored = true;
+            tcp_abort(connection->tcp);
+        }
+    }
+}
+
 uint64_t device_poll(struct device *device)
 {
     static const uint8_t ping[] = {0xc0, 0};
@@ -781,6 +824,7 @@ uint64_t device_poll(struct device *device)
         device_open(device, UINT32_MAX);
         device->retry_at = world->now + 1000 + world_below(world, 200000);
     }
+    latecomers_abort(device);
     slow_read(device); /* what a limit left, now or before */
     if (device->read_limit != 0) {
         next = world->now + 1000;

@@ -38,14 +38,20 @@ struct connection {
     struct tcp_connection *tcp;
     enum connection_state state;
     uint16_t port;
-    uint32_t rank; /* in the order in which the router gave them the session; 0: it has not */
+    uint32_t rank;    /* in the order in which the router gave them the session; 0: it has not */
+    bool established; /* TCP's handshake is done */
     bool session_present;
-    bool raw;         /* the scenario speaks for itself: no CONNECT, nothing is answered */
-    bool ignored;     /* given up by the device: nothing more is read */
-    uint8_t reason;   /* of the router's DISCONNECT; 0: none came */
-    uint8_t connack;  /* reason code */
-    uint64_t gone_at; /* microseconds */
+    bool raw;                    /* the scenario speaks for itself: no CONNECT, nothing is answered */
+    bool ignored;                /* given up by the device: nothing more is read */
+    uint8_t reason;              /* of the router's DISCONNECT; 0: none came */
+    uint8_t connack;             /* reason code */
+    uint64_t opened_at, gone_at; /* microseconds */
     struct buffer in, out;
+    bool websocket;         /* MQTT goes in frames, see websocket.h */
+    bool upgraded;          /* the router has agreed */
+    struct buffer wire;     /* what came of frames */
+    uint32_t frames, pings; /* received with MQTT in them; sent and not answered */
+    uint16_t close_code;    /* of the router's close frame; 0: none came */
 };
 
 /* A message on its way out. */
@@ -74,6 +80,7 @@ struct device {
     uint32_t index;
     char id[32];
     enum mqtt_version version;
+    bool websocket; /* connects to the router's WebSocket listener */
     bool clean_start;
     uint32_t expiry_s; /* MQTT 5.0 */
     uint16_t keepalive_s;
@@ -117,6 +124,10 @@ struct device {
 };
 
 extern const struct tcp_callbacks device_callbacks;
+
+/* Room for `length` more bytes at the end; the first `length` bytes go. */
+uint8_t *buffer_grow(struct buffer *buffer, uint32_t length);
+void buffer_cut(struct buffer *buffer, uint32_t length);
 
 struct device *device_create(struct world *world, const char *id, enum mqtt_version version);
 void devices_free(struct world *world);

@@ -21,15 +21,13 @@ static const struct scenario scenarios[] = {
     {"filters", "thousands of filters at once, adversarial ones too, and sessions that end with them",
      scenario_filters},
     {"strategies", "who of a shared subscription gets what, by each strategy", scenario_strategies},
-    {"limits", "publishers above a limit of messages or bytes a second, in or out", scenario_limits},
-    {"bounds", "levels of overload and the bound on retained messages", scenario_bounds},
 };
 
 static const uint32_t scenario_count = sizeof(scenarios) / sizeof(scenarios[0]);
 
 struct options {
     unsigned long first, last;
-    uint32_t workers, loss;
+    uint32_t workers, loss, websocket;
     const char *scenario; /* NULL: each seed its own */
     bool threads;
     bool verbose;
@@ -38,8 +36,8 @@ struct options {
 static void usage(void)
 {
     fprintf(stderr,
-            "usage: router [--seeds A..B] [--workers N] [--loss PERCENT] [--scenario NAME] [--threads]\n"
-            "              [--verbose] [--list]\n"
+            "usage: router [--seeds A..B] [--workers N] [--loss PERCENT] [--websocket PERCENT] [--scenario NAME]\n"
+            "              [--threads] [--verbose] [--list]\n"
             "  --threads  traffic, takeover, shared and churn run each worker on a thread; such a run does not repeat\n"
             "scenarios (default: all of them, in turn):\n");
     for (uint32_t i = 0; i < scenario_count; i++) {
@@ -66,13 +64,17 @@ static void seeds_read(struct options *options, const char *text)
 
 static void options_read(struct options *options, int argc, char **argv)
 {
-    static const struct option names[] = {
-        {"seeds", required_argument, NULL, 's'}, {"workers", required_argument, NULL, 'w'},
-        {"loss", required_argument, NULL, 'l'},  {"scenario", required_argument, NULL, 'c'},
-        {"threads", no_argument, NULL, 't'},     {"list", no_argument, NULL, 'L'},
-        {"verbose", no_argument, NULL, 'v'},     {0}};
+    static const struct option names[] = {{"seeds", required_argument, NULL, 's'},
+                                          {"workers", required_argument, NULL, 'w'},
+                                          {"loss", required_argument, NULL, 'l'},
+                                          {"scenario", required_argument, NULL, 'c'},
+                                          {"threads", no_argument, NULL, 't'},
+                                          {"list", no_argument, NULL, 'L'},
+                                          {"websocket", required_argument, NULL, 'p'},
+                                          {"verbose", no_argument, NULL, 'v'},
+                                          {0}};
     int option;
-    while ((option = getopt_long(argc, argv, "s:w:l:c:tv", names, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "s:w:l:c:p:tv", names, NULL)) != -1) {
         switch (option) {
         case 's':
             seeds_read(options, optarg);
@@ -82,6 +84,9 @@ static void options_read(struct options *options, int argc, char **argv)
             break;
         case 'l':
             options->loss = (uint32_t)atoi(optarg);
+            break;
+        case 'p':
+            options->websocket = (uint32_t)atoi(optarg);
             break;
         case 'c':
             options->scenario = optarg;
@@ -125,6 +130,7 @@ static bool seed_run(const struct options *options, unsigned long seed)
     world_init(&world, seed, options->workers, options->loss);
     world.verbose = options->verbose;
     world.wants_threads = options->threads;
+    world.websocket_percent = options->websocket;
     scenario->run(&world);
     if (world.failed && options->verbose) {
         scenario_show(&world);
@@ -138,7 +144,7 @@ static bool seed_run(const struct options *options, unsigned long seed)
 
 int main(int argc, char **argv)
 {
-    struct options options = {.first = 1, .last = 100, .workers = 2, .loss = 5};
+    struct options options = {.first = 1, .last = 100, .workers = 2, .loss = 5, .websocket = 50};
     unsigned long failures = 0;
     options_read(&options, argc, argv);
     if (options.threads) {
@@ -148,8 +154,10 @@ int main(int argc, char **argv)
     for (unsigned long seed = options.first; seed <= options.last && failures < 10; seed++) {
         if (!seed_run(&options, seed)) {
             failures++;
-            printf("FAILED seed %lu: replay with: %s --seeds %lu --workers %u --loss %u --scenario %s --verbose\n",
-                   seed, argv[0], seed, options.workers, options.loss, scenario_of(&options, seed)->name);
+            printf("FAILED seed %lu: replay with: %s --seeds %lu --workers %u --loss %u --websocket %u --scenario %s "
+                   "--verbose\n",
+                   seed, argv[0], seed, options.workers, options.loss, options.websocket,
+                   scenario_of(&options, seed)->name);
             fflush(stdout);
         }
     }

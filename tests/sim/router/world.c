@@ -316,14 +316,20 @@ static void config_defaults(struct shm_config *config, uint32_t workers)
                  .overload_memory = 100,
                  .overload_buffers = 100},
         .port_count = 1,
-        .listener_count = 1,
+        .listener_count = 2,
         .ports = {{.name = "world",
                    .device = "world",
                    .queues = 1,
                    .mtu = 1500,
                    .address_count = 1,
                    .addresses = {{.bytes = {198, 18, 0, 1}, .family = 4, .prefix = 24}}}},
-        .listeners = {{.name = "mqtt", .port = WORLD_PORT, .max_connections = 1000}},
+        .listeners = {{.name = "mqtt", .port = WORLD_PORT, .max_connections = 1000},
+                      {.name = "web",
+                       .port = WORLD_WEBSOCKET_PORT,
+                       .max_connections = 1000,
+                       .transport = SHM_TRANSPORT_WEBSOCKET,
+                       .max_header_size = 4096,
+                       .path = "/mqtt"}},
     };
 }
 
@@ -363,7 +369,7 @@ static void clients_begin(struct world *world)
     config.max_half_open = 64;
     config.max_time_wait = 512;
     config.time_wait_us = 2000000;
-    config.user_timeout_us = world->config.tcp.user_timeout_s * UINT64_C(1000000);
+    config.user_timeout_us = 60000000;
     config.interface_count = 1;
     config.interfaces[0] = (struct net_interface_config){
         .mac = {2, 0, 0, 0, 0, 2},
@@ -452,9 +458,9 @@ bool world_end(struct world *world)
     return !world->failed;
 }
 
-uint16_t world_port_for(struct world *world, uint32_t worker)
+uint16_t world_port_for(struct world *world, uint16_t to, uint32_t worker)
 {
-    struct net_flow flow = {.remote = clients_address(), .local = world_router_address(), .local_port = WORLD_PORT};
+    struct net_flow flow = {.remote = clients_address(), .local = world_router_address(), .local_port = to};
     do {
         flow.remote_port = (uint16_t)(1024 + world_below(world, 64000));
     } while (exchange_flow_owner(world->dataplane.workers[0], net_flow_hash(&flow, port_rss_key)) != worker ||
@@ -642,7 +648,7 @@ static void census_worker(struct world *world, struct worker *worker)
     census_stack(world, i, worker->net);
     expect_zero(world, i, "clients", worker->clients);
     expect_zero(world, i, "connected clients", worker->connected_clients);
-    expect_zero(world, i, "open connections of the listener", worker->listeners[0].open);
+    expect_zero(world, i, "open connections of the listeners", worker->listeners[0].open + worker->listeners[1].open);
     expect_zero(world, i, "sessions", session_count(worker->sessions));
     expect_zero(world, i, "directory entries", directory_count(worker->directory));
     expect_zero(world, i, "subscriptions", topics.subscriptions);

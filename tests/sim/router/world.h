@@ -16,7 +16,7 @@
 #include "lib/stats/histogram.h"
 #include "lib/net/net.h"
 
-enum { WORLD_PORT = 1883, WORLD_PORTS_CUT = 256 };
+enum { WORLD_PORT = 1883, WORLD_WEBSOCKET_PORT = 8083, WORLD_PORTS_CUT = 256 };
 
 struct world_frame;
 struct device;
@@ -34,7 +34,8 @@ struct world_link {
 struct world {
     uint64_t seed, random, now;
     struct world_link link;
-    struct shm_config config; /* change it between world_init and world_begin */
+    struct shm_config config;   /* change it between world_init and world_begin */
+    uint32_t websocket_percent; /* of devices that connect over WebSocket */
     uint32_t mailbox_slots;
     uint32_t queues;     /* of the port, 1 to workers */
     uint32_t freeze_ppm; /* how often a worker stops for a while, per step */
@@ -90,8 +91,8 @@ uint64_t world_random(struct world *world);
 uint32_t world_below(struct world *world, uint32_t bound); /* uniform in [0, bound) */
 bool world_chance(struct world *world, uint32_t percent);
 
-/* A client port whose connections arrive on `worker`. */
-uint16_t world_port_for(struct world *world, uint32_t worker);
+/* A client port whose connections to the router's port `to` arrive on `worker`. */
+uint16_t world_port_for(struct world *world, uint16_t to, uint32_t worker);
 
 /* From now on nothing passes to or from this client port (until it is chosen again). */
 void world_cut(struct world *world, uint16_t port);

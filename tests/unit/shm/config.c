@@ -153,6 +153,21 @@ Test(config, refuses_what_does_not_fit_together)
     config->mqtt.keepalive_default_s = 11;
     expect_refused(config, "keepalive-default");
     config = valid();
+    config->listeners[0].transport = SHM_TRANSPORT_WEBSOCKET;
+    expect_refused(config, "listeners.path");
+    strcpy(config->listeners[0].path, "/mq tt");
+    expect_refused(config, "listeners.path");
+    strcpy(config->listeners[0].path, "/mqtt");
+    cr_assert_eq(shm_config_validate(config, NULL), 0);
+    config->listeners[0].origin_count = SHM_ORIGINS_MAX + 1;
+    expect_refused(config, "listeners.origins");
+    config->listeners[0].origin_count = 1;
+    expect_refused(config, "an origin is");
+    strcpy(config->listeners[0].origins[0], "https://example.org/page");
+    expect_refused(config, "an origin is");
+    strcpy(config->listeners[0].origins[0], "https://example.org:8443");
+    cr_assert_eq(shm_config_validate(config, NULL), 0);
+    config = valid();
     config->generation = 0;
     expect_refused(config, "generation");
 }
