@@ -401,7 +401,8 @@ static const struct schema_leaf mqtt_leaves[] = {
     {.name = "max-retained-messages",
      .type = SCHEMA_NUMBER,
      .initial = "1000000",
-     .help = "Retained messages in all. Beyond it a message is routed but not retained, and counted."},
+     .help = "Retained messages in all, an equal share on each worker. Beyond it a message is routed but not "
+             "retained, and counted."},
     {.name = "max-retained-bytes", .type = SCHEMA_BYTES, .initial = "256MiB", .help = "The same in bytes."},
     {.name = "sys-interval",
      .type = SCHEMA_SECONDS,

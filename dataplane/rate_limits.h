@@ -33,11 +33,14 @@ static inline bool limits_are_set(const struct shm_mqtt_config *config)
 /* Refills; `rate` a second, 0: no limit. Is there anything in it? */
 static inline bool bucket_is_open(struct bucket *bucket, uint64_t rate, uint64_t now)
 {
-    const uint64_t elapsed = now - bucket->at < LIMITS_SECOND ? now - bucket->at : LIMITS_SECOND;
     const int64_t full = (int64_t)(rate * LIMITS_SECOND);
+    int64_t refill;
+    /* All of the time counts, also for a debt of more than a second; what is too much for 64 bits fills any bucket. */
+    if (__builtin_mul_overflow(rate, now - bucket->at, &refill) ||
+        __builtin_add_overflow(bucket->tokens, refill, &bucket->tokens) || bucket->tokens > full) {
+        bucket->tokens = full;
+    }
     bucket->at = now;
-    bucket->tokens += (int64_t)(rate * elapsed);
-    bucket->tokens = bucket->tokens < full ? bucket->tokens : full;
     return rate == 0 || bucket->tokens > 0;
 }
 

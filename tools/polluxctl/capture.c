@@ -138,14 +138,19 @@ static uint64_t number(const json_t *object, const char *field)
     return (uint64_t)json_integer_value(json_object_get(object, field));
 }
 
+static const char *plural(uint64_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
 /* One line that is written over and over, for people only. */
 static void show_progress(const json_t *record)
 {
     char packets[TEXT], bytes[TEXT], missing[TEXT], time[TEXT];
     if (!isatty(STDERR_FILENO))
         return;
-    fprintf(stderr, "\r%s packets, %s, %s missing, %s; Ctrl-C ends the capture \033[K",
-            format_count(number(record, "packets"), packets, sizeof packets),
+    fprintf(stderr, "\r%s packet%s, %s, %s missing, %s; Ctrl-C ends the capture \033[K",
+            format_count(number(record, "packets"), packets, sizeof packets), plural(number(record, "packets")),
             format_bytes(number(record, "bytes"), bytes, sizeof bytes),
             format_count(number(record, "dropped"), missing, sizeof missing),
             format_duration(number(record, "seconds"), time, sizeof time));
@@ -183,12 +188,13 @@ static void show_summary(const json_t *capture, const struct output *output, con
         json_decref(document);
         return;
     }
-    fprintf(to, "%llu packets, %s in %s, after %llu s (%s)\n", (unsigned long long)number(capture, "packets"),
-            format_bytes(number(capture, "bytes"), bytes, sizeof bytes), output->name,
-            (unsigned long long)number(capture, "seconds"), why(json_string_value(json_object_get(capture, "ended"))));
+    fprintf(to, "%llu packet%s, %s in %s, after %llu s (%s)\n", (unsigned long long)number(capture, "packets"),
+            plural(number(capture, "packets")), format_bytes(number(capture, "bytes"), bytes, sizeof bytes),
+            output->name, (unsigned long long)number(capture, "seconds"),
+            why(json_string_value(json_object_get(capture, "ended"))));
     if (dropped > 0)
         fprintf(to,
-                "%llu packets are missing: they came faster than they were written. What helps: a narrower filter, "
+                "%llu missing: packets came faster than they were written. What helps: a narrower filter, "
                 "--snap-length 128, or more capture.buffer in the configuration\n",
                 (unsigned long long)dropped);
 }

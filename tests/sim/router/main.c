@@ -21,6 +21,8 @@ static const struct scenario scenarios[] = {
     {"filters", "thousands of filters at once, adversarial ones too, and sessions that end with them",
      scenario_filters},
     {"strategies", "who of a shared subscription gets what, by each strategy", scenario_strategies},
+    {"limits", "publishers above a limit of messages or bytes a second, in or out", scenario_limits},
+    {"bounds", "levels of overload and the bound on retained messages", scenario_bounds},
 };
 
 static const uint32_t scenario_count = sizeof(scenarios) / sizeof(scenarios[0]);

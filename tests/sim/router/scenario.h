@@ -41,5 +41,7 @@ void scenario_pressure(struct world *world);
 void scenario_malformed(struct world *world);
 void scenario_filters(struct world *world);
 void scenario_strategies(struct world *world);
+void scenario_limits(struct world *world);
+void scenario_bounds(struct world *world);
 
 #endif

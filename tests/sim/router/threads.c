@@ -11,6 +11,7 @@
 
 #include <rte_errno.h>
 #include <rte_ethdev.h>
+#include <rte_malloc.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
 #include <rte_ring.h>
@@ -58,7 +59,7 @@ struct locked_pool {
 
 static int pool_alloc(struct rte_mempool *mempool)
 {
-    struct locked_pool *pool = calloc(1, sizeof(*pool) + mempool->size * sizeof(pool->objects[0]));
+    struct locked_pool *pool = rte_zmalloc("locked", sizeof(*pool) + mempool->size * sizeof(pool->objects[0]), 0);
     if (pool == NULL) {
         return -ENOMEM;
     }
@@ -69,7 +70,7 @@ static int pool_alloc(struct rte_mempool *mempool)
 
 static void pool_free(struct rte_mempool *mempool)
 {
-    free(mempool->pool_data);
+    rte_free(mempool->pool_data);
 }
 
 static int pool_enqueue(struct rte_mempool *mempool, void *const *objects, unsigned count)

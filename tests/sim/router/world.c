@@ -369,7 +369,7 @@ static void clients_begin(struct world *world)
     config.max_half_open = 64;
     config.max_time_wait = 512;
     config.time_wait_us = 2000000;
-    config.user_timeout_us = 60000000;
+    config.user_timeout_us = world->config.tcp.user_timeout_s * UINT64_C(1000000);
     config.interface_count = 1;
     config.interfaces[0] = (struct net_interface_config){
         .mac = {2, 0, 0, 0, 0, 2},
