@@ -357,7 +357,7 @@ static uint8_t *put_number(uint8_t *at, uint32_t number)
 
 void device_change_filters(struct device *device, bool subscribe, const char *format, uint32_t first, uint32_t count)
 {
-    enum { FILTER_MAX = 80 };
+    enum { FILTER_MAX = DEVICE_TOPIC_MAX };
     uint8_t *body = malloc((size_t)count * FILTER_MAX + 8), *at = body;
     uint8_t header[5] = {subscribe ? 0x82 : 0xa2};
     uint32_t used = 1;

@@ -23,6 +23,7 @@ struct worker;
 enum {
     DEVICE_CONNECTIONS = 16,
     DEVICE_FILTERS = 8,
+    DEVICE_TOPIC_MAX = 288, /* 128 levels of two bytes, and some */
     DEVICE_RAW_IDS = 60000, /* packet identifiers from here on are the scenario's own, for packets that it encodes */
 };
 
@@ -61,7 +62,7 @@ struct sending {
     bool released;      /* PUBREC came */
     uint8_t qos;
     bool retain;
-    char topic[64];
+    char topic[DEVICE_TOPIC_MAX];
     uint32_t length;
     uint8_t payload[];
 };

@@ -3,7 +3,8 @@
  * back and asked for again, while messages flow and a session with all of them ends. Each SUBACK has a reason code for
  * each filter, messages reach who is subscribed and nobody else, and nothing is left of a session that has ended.
  *
- * The filters are the adversarial ones too: thousands that begin with "+/+", one hundred levels, hashes that collide.
+ * The filters are the adversarial ones too: thousands that begin with "+/+/+/+", 128 levels; and meanwhile clients on
+ * all workers subscribe to one filter and unsubscribe without a pause while messages match it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +12,20 @@
 
 #include "tests/sim/router/scenario.h"
 
-enum { MANY, OTHER, SENDER, DEVICES };
+enum {
+    MANY,
+    OTHER,
+    SENDER,
+    FLAP_FIRST,
+    FLAP_COUNT = 3,
+    DEVICES = FLAP_FIRST + FLAP_COUNT,
+    FLAPS = 30,
+    AFTER_FLAPS = 20
+};
+
+/* 20 levels, and six times as many: 128 with those of a shape. */
+#define LEVELS_20 "l/l/l/l/l/l/l/l/l/l/l/l/l/l/l/l/l/l/l/l/"
+#define LEVELS_120 LEVELS_20 LEVELS_20 LEVELS_20 LEVELS_20 LEVELS_20 LEVELS_20
 
 struct filters {
     const char *format;
@@ -20,6 +34,7 @@ struct filters {
     uint32_t came;      /* messages to MANY since the last look */
     uint32_t other;     /* to OTHER, which nobody bothers */
     uint32_t expected, other_expected;
+    uint32_t late; /* messages that were published when all who flap had unsubscribed, to one of them */
 };
 
 /* "%u" is the number; a topic is the same with '+' and '#' filled in. */
@@ -30,6 +45,8 @@ static const struct {
     {"+/+/%u/+/#", "x/y/%u/z/and/more"},
     {"+/%u/#", "q/%u"},
     {"1/2/3/4/5/6/7/8/9/a/b/c/d/%u/+", "1/2/3/4/5/6/7/8/9/a/b/c/d/%u/e"},
+    {"+/+/+/+/%u/+/+/#", "a/b/c/d/%u/e/f/g/h"},
+    {LEVELS_120 "1/2/3/4/5/6/%u/+", LEVELS_120 "1/2/3/4/5/6/%u/8"},
 };
 
 static void many_received(struct device *device, const struct mqtt_publish *publish)
@@ -44,6 +61,12 @@ static void other_received(struct device *device, const struct mqtt_publish *pub
     struct filters *filters = device->world->scenario;
     (void)publish;
     filters->other++;
+}
+
+static void flap_received(struct device *device, const struct mqtt_publish *publish)
+{
+    struct filters *filters = device->world->scenario;
+    filters->late += publish->payload.data[0]; /* what was queued before may come */
 }
 
 static bool is_answered(struct world *world)
@@ -71,7 +94,7 @@ static void expect_messages(struct world *world, const char *topic_format, uint3
     const uint32_t other = filters->other;
     filters->came = 0;
     for (uint32_t i = 0; i < filters->count; i += 50, sent++) {
-        char topic[64];
+        char topic[DEVICE_TOPIC_MAX];
         snprintf(topic, sizeof(topic), topic_format, i);
         device_publish(world->devices[SENDER], topic, 1, false, 10);
         expected += i >= from;
@@ -91,16 +114,64 @@ static void expect_messages(struct world *world, const char *topic_format, uint3
 
 static void devices_make(struct world *world)
 {
-    static const char *const names[DEVICES] = {"many", "other", "sender"};
+    static const char *const names[DEVICES] = {"many", "other", "sender", "flap-0", "flap-1", "flap-2"};
     for (uint32_t i = 0; i < DEVICES; i++) {
         struct device *device = device_create(world, names[i], world_chance(world, 50) ? MQTT_V5 : MQTT_V311);
         device->wanted = true;
         device->clean_start = true;
-        device->received_publish = i == MANY ? many_received : i == OTHER ? other_received : NULL;
+        device->received_publish = i == MANY         ? many_received
+                                   : i == OTHER      ? other_received
+                                   : i >= FLAP_FIRST ? flap_received
+                                                     : NULL;
     }
     device_subscribe(world->devices[OTHER], "#", 1, 0, 0);
     world->poll_at = world->now;
     scenario_await(world, scenario_all_settled, 600 * UINT64_C(1000000), "everybody is there");
+}
+
+static bool flaps_are_answered(struct world *world)
+{
+    for (uint32_t i = FLAP_FIRST; i < DEVICES; i++) {
+        if (world->devices[i]->raw_filters != FLAPS || world->devices[i]->unsubacks != FLAPS) {
+            return false;
+        }
+    }
+    return scenario_all_settled(world) && all_came(world);
+}
+
+static void flap_publish(struct world *world, bool late)
+{
+    struct filters *filters = world->scenario;
+    device_publish(world->devices[SENDER], "f/0", 1, false, 10)[0] = late;
+    filters->other_expected++;
+    world->poll_at = world->now;
+}
+
+/* Clients on all workers subscribe to one filter and unsubscribe, again and again, while messages match it. */
+static void flap(struct world *world)
+{
+    struct filters *filters = world->scenario;
+    filters->expected = 0;
+    filters->other_expected = filters->other;
+    for (uint32_t round = 0; round < 2 * FLAPS; round++) {
+        for (uint32_t i = FLAP_FIRST; i < DEVICES; i++) {
+            device_change_filters(world->devices[i], round % 2 == 0, "f/%u", 0, 1);
+        }
+        flap_publish(world, false);
+        world_run_for(world, world_below(world, 3000));
+    }
+    if (!scenario_await(world, flaps_are_answered, 600 * UINT64_C(1000000), "all who flap are answered")) {
+        return;
+    }
+    for (uint32_t i = 0; i < AFTER_FLAPS; i++) {
+        flap_publish(world, true);
+    }
+    scenario_await(world, flaps_are_answered, 600 * UINT64_C(1000000), "the other has everything");
+    world_run_for(world, 3000000);
+    if (!world->failed && (filters->late != 0 || filters->other != filters->other_expected)) {
+        world_fail(world, "%u messages to who has unsubscribed, %u of %u to the other", filters->late, filters->other,
+                   filters->other_expected);
+    }
 }
 
 static bool many_is_away(struct world *world)
@@ -136,6 +207,7 @@ static void run(struct world *world, uint32_t shape)
     }
     expect_messages(world, shapes[shape].topic, 0, "subscribed");
     device_change_filters(many, false, shapes[shape].filter, 0, filters->kept_from);
+    flap(world);
     scenario_await(world, is_taken_back, 600 * UINT64_C(1000000), "some are taken back");
     expect_messages(world, shapes[shape].topic, filters->kept_from, "unsubscribed");
     if (!world->failed) {

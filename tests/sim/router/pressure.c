@@ -83,9 +83,20 @@ static bool is_done(struct world *world)
 static void slow_check(struct world *world)
 {
     const struct pressure *pressure = world->scenario;
-    const uint64_t dropped = world_counter(world, dropped_queue_full) + world_counter(world, dropped_queue_old);
+    const uint64_t dropped_new = world_counter(world, dropped_queue_full);
+    const uint64_t dropped_old = world_counter(world, dropped_queue_old);
+    const uint64_t dropped = dropped_new + dropped_old;
+    const uint32_t policy = world->config.mqtt.queue_full;
+    /* A session that was disconnected is full: what is new does not fit. */
+    if ((dropped_new != 0 && policy == SHM_QUEUE_DROP_OLD) || (dropped_old != 0 && policy != SHM_QUEUE_DROP_OLD)) {
+        world_fail(world, "policy %u: %lu new messages dropped, %lu old ones", policy, (unsigned long)dropped_new,
+                   (unsigned long)dropped_old);
+    }
     const uint32_t received = world->devices[SLOW]->publishes_received;
-    if (world->config.mqtt.queue_full == SHM_QUEUE_DISCONNECT) {
+    if (policy == SHM_QUEUE_DISCONNECT) {
+        if (world->devices[SLOW]->losses > 0 && pressure->slow_reason != MQTT_REASON_QUOTA_EXCEEDED) {
+            world_fail(world, "closed for a full queue with reason %02x", pressure->slow_reason);
+        }
         if ((world_counter(world, closed_queue_full) > 0) != (world->devices[SLOW]->losses > 0)) {
             world_fail(world, "closed for a full queue: %lu, connections lost: %u",
                        (unsigned long)world_counter(world, closed_queue_full), world->devices[SLOW]->losses);
