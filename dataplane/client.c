@@ -135,9 +135,7 @@ static enum packet_result packets_in_place(struct worker *worker, struct client 
 {
     *used = 0;
     struct look_ahead ahead = look_ahead_begin(worker->routes, bytes, n);
-    const enum packet_result result = packets_handle(worker, client, bytes, n, used, &ahead);
-    look_ahead_end(&ahead);
-    return result;
+    return packets_handle(worker, client, bytes, n, used, &ahead);
 }
 
 static void consume(struct client *client, uint32_t length)
@@ -628,6 +626,23 @@ struct client *client_create(struct worker *worker, struct tcp_connection *tcp, 
 void client_accepted(void *worker, struct tcp_connection *tcp, void *listener)
 {
     client_create(worker, tcp, listener);
+}
+
+void client_upcoming(void *arg, struct tcp_connection *tcp)
+{
+    struct worker *worker = arg;
+    const struct client *client = tcp_user(tcp);
+    uint32_t n;
+    if (client == NULL || client->state != CLIENT_CONNECTED) {
+        return;
+    }
+    rte_prefetch0(&client->limits);
+    rte_prefetch0(client->session);
+    rte_prefetch0(&client->session->messages_in);
+    const uint8_t *bytes = tcp_peek(tcp, &n);
+    if (n > 0 && client->partial == NULL) {
+        look_ahead_first(worker->routes, bytes, n);
+    }
 }
 
 void client_readable(void *arg, struct tcp_connection *tcp)

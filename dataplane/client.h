@@ -91,6 +91,7 @@ struct client {
 /* ---- Callbacks of the TCP stack; `worker` is a struct worker. */
 void client_accepted(void *worker, struct tcp_connection *tcp, void *listener);
 void client_readable(void *worker, struct tcp_connection *tcp);
+void client_upcoming(void *worker, struct tcp_connection *tcp); /* changes nothing: asks for memory */
 void client_writable(void *worker, struct tcp_connection *tcp);
 void client_peer_closed(void *worker, struct tcp_connection *tcp);
 void client_closed(void *worker, struct tcp_connection *tcp, enum tcp_close_reason reason);

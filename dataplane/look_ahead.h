@@ -2,7 +2,8 @@
  * Looking ahead in what a client sent: the topics of the next messages are announced to the match cache, so that memory
  * is asked for them before it is their turn. With few topics everything is in the CPU's caches and this does nothing.
  *
- * The worker calls, for packets that lie whole in one received segment; nothing is kept beyond look_ahead_end.
+ * The worker calls, for packets that lie whole in one received segment. That memory is a packet buffer: when it is
+ * given back and used again before the cache looks at it once more, a hint is wrong and nothing else.
  */
 #ifndef POLLUX_DATAPLANE_LOOK_AHEAD_H
 #define POLLUX_DATAPLANE_LOOK_AHEAD_H
@@ -37,21 +38,32 @@ static inline void look_ahead_step(struct look_ahead *ahead)
     }
 }
 
+/*
+ * Announces the first packet of a connection that is to be read a few connections from now: with many clients each
+ * brings a single message, whose topic would be waited for.
+ */
+static inline void look_ahead_first(struct topic_cache *routes, const uint8_t *bytes, uint32_t n)
+{
+    if (topic_cache_is_large(routes)) {
+        look_ahead_step(&(struct look_ahead){.routes = routes, .at = bytes, .end = bytes + n});
+    }
+}
+
+static inline bool look_ahead_is_single(const uint8_t *bytes, uint32_t n)
+{
+    struct mqtt_header header;
+    return mqtt_header_decode(bytes, n, UINT32_MAX, &header) == MQTT_OK && header.length + header.remaining_length == n;
+}
+
 /* Begins with a segment's packets. Call look_ahead_step for each packet that is handled from now on. */
 static inline struct look_ahead look_ahead_begin(struct topic_cache *routes, const uint8_t *bytes, uint32_t n)
 {
-    struct look_ahead ahead = {.routes = topic_cache_is_large(routes) ? routes : NULL, .at = bytes, .end = bytes + n};
+    const bool worth_while = topic_cache_is_large(routes) && !look_ahead_is_single(bytes, n);
+    struct look_ahead ahead = {.routes = worth_while ? routes : NULL, .at = bytes, .end = bytes + n};
     for (uint32_t i = 0; ahead.routes != NULL && i < TOPIC_CACHE_AHEAD && ahead.at != ahead.end; i++) {
         look_ahead_step(&ahead);
     }
     return ahead;
-}
-
-static inline void look_ahead_end(struct look_ahead *ahead)
-{
-    if (ahead->routes != NULL) {
-        topic_cache_announce_end(ahead->routes);
-    }
 }
 
 #endif

@@ -132,6 +132,7 @@ static int net_create(struct worker *worker, struct shm_error *error)
         .writable = client_writable,
         .peer_closed = client_peer_closed,
         .closed = client_closed,
+        .upcoming = client_upcoming,
     };
     config.arg = worker;
     worker->net = net_stack_create(&config, worker->now, &reason);

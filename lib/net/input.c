@@ -168,7 +168,7 @@ static bool frame_input(struct net_stack *stack, unsigned index, struct rte_mbuf
 }
 
 /* The connection that the segment is likely to be for, or NULL. */
-static const struct tcp_connection *connection_prefetch(const struct net_stack *stack, const struct net_packet *packet)
+static const struct tcp_connection *connection_expect(const struct net_stack *stack, const struct net_packet *packet)
 {
     uint32_t position = packet->hash;
     uint32_t reference = flow_table_candidate(&stack->flows, packet->hash, &position);
@@ -176,8 +176,7 @@ static const struct tcp_connection *connection_prefetch(const struct net_stack *
     if (!reference || flow_reference_kind(reference) != FLOW_CONNECTION)
         return NULL;
     const struct tcp_connection *connection = &stack->connections[flow_reference_index(reference)];
-    for (unsigned line = 0; line < sizeof *connection; line += 64)
-        rte_prefetch0((const uint8_t *)connection + line);
+    connection_prefetch(connection);
     return connection;
 }
 
@@ -200,8 +199,12 @@ static void input_group(struct net_stack *stack, unsigned interface, struct rte_
     unsigned segments = 0;
     uint64_t bytes = 0;
 
-    for (unsigned i = 0; i < count; i++)
-        rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void *));
+    for (unsigned i = 0; i < count; i++) {
+        const uint8_t *frame = rte_pktmbuf_mtod(mbufs[i], uint8_t *);
+        rte_prefetch0(frame);
+        rte_prefetch0(frame + 64); /* the headers' end and the payload's beginning */
+        rte_prefetch0(mbuf_segment(mbufs[i]));
+    }
     for (unsigned i = 0; i < count; i++) {
         bytes += mbufs[i]->pkt_len;
         if (frame_input(stack, interface, mbufs[i], &packets[segments])) {
@@ -212,7 +215,7 @@ static void input_group(struct net_stack *stack, unsigned interface, struct rte_
     COUNT_ADD(stack, frames_received, count);
     COUNT_ADD(stack, bytes_received, bytes);
     for (unsigned i = 0; i < segments; i++)
-        connections[i] = connection_prefetch(stack, &packets[i]);
+        connections[i] = connection_expect(stack, &packets[i]);
     for (unsigned i = 0; i < segments && i < NET_PREFETCH_NEAR; i++)
         segment_prefetch(connections[i]);
     for (unsigned i = 0; i < segments; i++) {

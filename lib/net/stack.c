@@ -87,6 +87,9 @@ static size_t arena_layout(struct net_stack *stack, const struct net_config *con
     stack->half_opens = arena_take(base, &used, config->max_half_open * sizeof(struct tcp_half_open));
     stack->time_waits = arena_take(base, &used, config->max_time_wait * sizeof(struct tcp_time_wait));
     stack->moved_flows = arena_take(base, &used, config->max_connections * sizeof(struct tcp_moved_flow));
+    const uint32_t queue = connection_queue_size(config->max_connections);
+    stack->touched = (struct connection_queue){arena_take(base, &used, queue * sizeof(uint32_t)), queue - 1, 0, 0};
+    stack->due = (struct connection_queue){arena_take(base, &used, queue * sizeof(uint32_t)), queue - 1, 0, 0};
     stack->listeners = arena_take(base, &used, config->max_listeners * sizeof(struct tcp_listener));
     stack->neighbours = arena_take(base, &used, config->max_neighbours * sizeof(struct neighbour));
     stack->neighbour_buckets =
@@ -247,6 +250,7 @@ void net_stack_destroy(struct net_stack *stack)
     for (unsigned i = 0; i < stack->config.interface_count; i++)
         for (uint16_t b = 0; b < stack->interfaces[i].burst_count; b++)
             rte_pktmbuf_free(stack->interfaces[i].burst[b]);
+    rte_pktmbuf_free_bulk(stack->buffers.mbufs, stack->buffers.count);
     munmap(stack->arena, stack->arena_length);
     free(stack);
 }
@@ -268,39 +272,40 @@ void stack_pressure_update(struct net_stack *stack)
         stack->receive_limit = SMALLEST;
 }
 
+/* ---- Buffers. */
+
+/* A pool with fewer than that is short of memory: one at a time then, so that none lies here unused. */
+bool stack_buffers_fill(struct net_stack *stack)
+{
+    struct net_buffers *buffers = &stack->buffers;
+
+    if (rte_pktmbuf_alloc_bulk(stack->config.pool, buffers->mbufs, NET_BUFFERS) == 0) {
+        buffers->count = NET_BUFFERS;
+        for (unsigned i = NET_BUFFERS - NET_BUFFERS_AHEAD; i < NET_BUFFERS; i++)
+            stack_mbuf_prefetch(buffers->mbufs[i]);
+    } else if ((buffers->mbufs[0] = rte_pktmbuf_alloc(stack->config.pool)) != NULL) {
+        buffers->count = 1;
+    }
+    return buffers->count > 0;
+}
+
 /* ---- Connections with work. */
 
 void tcp_touch(struct tcp_connection *c)
 {
-    struct net_stack *stack = c->stack;
-    uint32_t self = connection_index(c) + 1;
-
     if (c->flags & TCP_FLAG_TOUCHED)
         return;
     c->flags |= TCP_FLAG_TOUCHED;
-    c->touched_next = 0;
-    if (stack->touched_last)
-        stack->connections[stack->touched_last - 1].touched_next = self;
-    else
-        stack->touched_first = self;
-    stack->touched_last = self;
+    connection_queue_push(&c->stack->touched, connection_index(c));
 }
 
 void tcp_deliver_later(struct tcp_connection *c, uint32_t event)
 {
-    struct net_stack *stack = c->stack;
-    uint32_t self = connection_index(c) + 1;
-
     c->flags |= event;
     if (c->flags & TCP_FLAG_DELIVER)
         return;
     c->flags |= TCP_FLAG_DELIVER;
-    c->deliver_next = 0;
-    if (stack->deliver_last)
-        stack->connections[stack->deliver_last - 1].deliver_next = self;
-    else
-        stack->deliver_first = self;
-    stack->deliver_last = self;
+    connection_queue_push(&c->stack->due, connection_index(c));
 }
 
 static bool take_event(struct tcp_connection *c, uint32_t event)
@@ -346,17 +351,22 @@ static void deliver(struct net_stack *stack, struct tcp_connection *c)
     }
 }
 
+/* The application may ask for its memory, too. The connection itself is in the cache since its segment came. */
+static void look_ahead(struct net_stack *stack, struct tcp_connection *c)
+{
+    if (stack->config.callbacks.upcoming && (c->flags & TCP_FLAG_EVENT_READABLE) && !(c->flags & TCP_FLAG_DETACHED))
+        stack->config.callbacks.upcoming(stack->config.arg, c);
+}
+
 void net_deliver(struct net_stack *stack, uint64_t now)
 {
-    uint32_t next = stack->deliver_first;
+    struct connection_queue *due = &stack->due;
 
     stack_set_now(stack, now);
-    stack->deliver_first = stack->deliver_last = 0;
-    while (next) {
-        struct tcp_connection *c = &stack->connections[next - 1];
-        next = c->deliver_next;
-        if (next)
-            rte_prefetch0(&stack->connections[next - 1]);
+    for (uint32_t left = connection_queue_count(due); left > 0; left--) {
+        struct tcp_connection *c = &stack->connections[connection_queue_pop(due)];
+        if (left > NET_DELIVER_AHEAD)
+            look_ahead(stack, &stack->connections[connection_queue_at(due, NET_DELIVER_AHEAD - 1)]);
         c->flags &= ~(uint32_t)TCP_FLAG_DELIVER;
         deliver(stack, c);
     }
@@ -376,14 +386,12 @@ static bool any_port_ready(struct net_stack *stack)
 /* In the order in which they were touched; those that have to wait come first in the next round. */
 static void output_touched(struct net_stack *stack)
 {
-    uint32_t next = stack->touched_first;
+    struct connection_queue *touched = &stack->touched;
 
-    stack->touched_first = stack->touched_last = 0;
-    while (next) {
-        struct tcp_connection *c = &stack->connections[next - 1];
-        next = c->touched_next;
-        if (next)
-            rte_prefetch0(&stack->connections[next - 1]);
+    for (uint32_t left = connection_queue_count(touched); left > 0; left--) {
+        struct tcp_connection *c = &stack->connections[connection_queue_pop(touched)];
+        if (left > NET_OUTPUT_AHEAD)
+            connection_prefetch(&stack->connections[connection_queue_at(touched, NET_OUTPUT_AHEAD - 1)]);
         c->flags &= ~(uint32_t)TCP_FLAG_TOUCHED;
         if (__builtin_expect(stack->interfaces[c->interface].held, 0))
             tcp_touch(c);
@@ -411,9 +419,9 @@ void net_advance(struct net_stack *stack, uint64_t now)
 
 uint64_t net_next_deadline(const struct net_stack *stack)
 {
-    if (stack->deliver_first)
+    if (connection_queue_count(&stack->due))
         return stack->now;
-    for (unsigned i = 0; stack->touched_first && i < stack->config.interface_count; i++)
+    for (unsigned i = 0; connection_queue_count(&stack->touched) && i < stack->config.interface_count; i++)
         if (!stack->interfaces[i].held)
             return stack->now;
     for (unsigned i = 0; i < stack->config.interface_count; i++)

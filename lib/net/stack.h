@@ -7,6 +7,7 @@
 #ifndef LIB_NET_STACK_H
 #define LIB_NET_STACK_H
 
+#include "lib/net/connection_queue.h"
 #include "lib/net/flow_table.h"
 #include "lib/net/net.h"
 
@@ -16,11 +17,21 @@ enum {
     NET_BURST = 64,
     NET_PREFETCH = 32,     /* frames parsed before the first is processed */
     NET_PREFETCH_NEAR = 8, /* segments between the look at a connection and its use */
+    NET_DELIVER_AHEAD = 12,
+    NET_OUTPUT_AHEAD = 8,
+    NET_BUFFERS = 32,
+    NET_BUFFERS_AHEAD = 8,
     NET_ETHERNET_MAX = 18,
     NET_FRAGMENT_HEADER6 = 8,
     NET_HOUSEKEEPING_US = 100 * 1000,
     MLD_REPORTS = 2, /* RFC 3810's robustness variable: how often a group is reported that was joined */
     NET_NONE = -1,
+};
+
+/* Empty buffers, to be used from the end. */
+struct net_buffers {
+    uint32_t count;
+    struct rte_mbuf *mbufs[NET_BUFFERS];
 };
 
 struct net_interface {
@@ -155,7 +166,7 @@ struct net_stack {
     uint32_t *neighbour_buckets;
     struct reassembly *reassemblies;
 
-    uint32_t connection_free; /* index + 1; linked through touched_next */
+    uint32_t connection_free; /* index + 1; linked through next_free */
     uint32_t connection_high; /* connections ever used: the ones beyond are untouched memory */
     uint32_t half_open_free;
     uint32_t time_wait_free;
@@ -164,8 +175,9 @@ struct net_stack {
     uint32_t moved_cursor;     /* of the search for expired ones */
     uint32_t time_wait_oldest; /* index + 1 */
     uint32_t time_wait_newest;
-    uint32_t touched_first, touched_last; /* index + 1 */
-    uint32_t deliver_first, deliver_last;
+    struct net_buffers buffers;
+    struct connection_queue touched; /* have something to send */
+    struct connection_queue due;     /* have callbacks to be called */
 
     struct net_census census;
 
@@ -229,12 +241,32 @@ static inline void stack_need_housekeeping(struct net_stack *stack)
 }
 
 /* A buffer with room for every header; counts when there is none. */
+bool stack_buffers_fill(struct net_stack *stack); /* false: the pool is empty */
+
+/*
+ * Buffers come from the pool a few dozen at a time. What is written first is asked for some buffers ahead: the last to
+ * touch that memory was the port, or the CPU behind it, and headers are read again at once for their checksums.
+ */
+static inline void stack_mbuf_prefetch(struct rte_mbuf *mbuf)
+{
+    uint8_t *const data = rte_pktmbuf_mtod(mbuf, uint8_t *);
+    __builtin_prefetch(rte_mbuf_to_priv(mbuf), 1);
+    __builtin_prefetch(data - 128, 1);
+    __builtin_prefetch(data - 64, 1);
+    __builtin_prefetch(data, 1);
+}
+
 static inline struct rte_mbuf *stack_mbuf(struct net_stack *stack)
 {
-    struct rte_mbuf *mbuf = rte_pktmbuf_alloc(stack->config.pool);
-    if (__builtin_expect(!mbuf, 0))
+    struct net_buffers *buffers = &stack->buffers;
+
+    if (__builtin_expect(buffers->count == 0 && !stack_buffers_fill(stack), 0)) {
         COUNT(stack, drop_no_memory);
-    return mbuf;
+        return NULL;
+    }
+    if (buffers->count > NET_BUFFERS_AHEAD)
+        stack_mbuf_prefetch(buffers->mbufs[buffers->count - 1 - NET_BUFFERS_AHEAD]);
+    return buffers->mbufs[--buffers->count];
 }
 
 /* stack.c */

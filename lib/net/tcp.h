@@ -67,6 +67,11 @@ struct tcp_callbacks {
     void (*closed)(void *arg, struct tcp_connection *connection, enum tcp_close_reason reason);
     /* News of a connection that goes on. NULL: nobody wants to know. */
     void (*troubled)(void *arg, struct tcp_connection *connection, enum tcp_trouble trouble);
+    /*
+     * A hint: the connection's `readable` comes a few callbacks from now. Memory that it will need can be prefetched;
+     * nothing may be changed. NULL: no use for it.
+     */
+    void (*upcoming)(void *arg, struct tcp_connection *connection);
 };
 
 /* ---- Opening and closing. */

@@ -54,7 +54,7 @@ static struct tcp_connection *connection_take(struct net_stack *stack)
 {
     if (stack->connection_free) {
         struct tcp_connection *c = &stack->connections[stack->connection_free - 1];
-        stack->connection_free = c->touched_next;
+        stack->connection_free = c->next_free;
         return c;
     }
     if (stack->connection_high < stack->config.max_connections) /* untouched memory comes last */
@@ -246,7 +246,7 @@ void connection_finish(struct tcp_connection *c)
     c->state = TCP_STATE_TIME_WAIT;
 }
 
-/* The list that net_output() walks is singly linked: a connection in it is freed when its turn comes. */
+/* One that net_output() is still to visit is freed when its turn comes. */
 void connection_free(struct tcp_connection *c)
 {
     struct net_stack *stack = c->stack;
@@ -256,7 +256,7 @@ void connection_free(struct tcp_connection *c)
         return;
     c->generation++;
     c->stack = NULL;
-    c->touched_next = stack->connection_free;
+    c->next_free = stack->connection_free;
     stack->connection_free = connection_index_in(stack, c) + 1;
     stack->census.connections--;
 }

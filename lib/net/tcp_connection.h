@@ -148,8 +148,7 @@ struct tcp_connection {
     uint32_t window_sequence;  /* SND.WL1 */
     uint32_t window_ack;       /* SND.WL2 */
     uint32_t congestion_window;
-    uint32_t touched_next; /* index of the next connection in the list, +1 */
-    uint32_t deliver_next;
+    uint32_t next_free; /* of connections that are none: index + 1 */
 
     /* Line 2: sending and timing. */
     struct tcp_segment *send_head;   /* oldest segment not fully acknowledged */

@@ -170,7 +170,7 @@ bool tcp_fast_input(struct tcp_connection *c, struct net_packet *packet)
     if (!predicted(c, packet, tcp, &in))
         return false;
     COUNT(c->stack, tcp_fast_path);
-    c->received_at = c->stack->tick;
+    tcp_heard(c);
     if ((c->flags & TCP_FLAG_TIMESTAMPS) && !sequence_after(in.sequence, c->ack_sent))
         c->timestamp_recent = in.timestamp;
     if (in.ack != c->send_unacked)

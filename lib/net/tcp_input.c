@@ -432,7 +432,7 @@ static void synchronized_input(struct tcp_connection *c, struct tcp_input *in)
         COUNT(c->stack, drop_tcp_no_ack);
         return;
     }
-    c->received_at = c->stack->tick;
+    tcp_heard(c);
     timestamp_update(c, in);
     if (in->options.user_timeout_s)
         tcp_timeout_received(c, in->options.user_timeout_s);

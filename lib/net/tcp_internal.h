@@ -121,7 +121,13 @@ static inline bool tcp_can_receive(const struct tcp_connection *c)
     return c->state == TCP_STATE_ESTABLISHED || c->state == TCP_STATE_FIN_WAIT_1 || c->state == TCP_STATE_FIN_WAIT_2;
 }
 
-/* Lists of stack.c. */
+static inline void connection_prefetch(const struct tcp_connection *c)
+{
+    for (unsigned line = 0; line < sizeof *c; line += 64)
+        rte_prefetch0((const uint8_t *)c + line);
+}
+
+/* Queues of stack.c. */
 void tcp_deliver_later(struct tcp_connection *c, uint32_t event);
 static inline void tcp_touch_inline(struct tcp_connection *c)
 {
@@ -182,6 +188,19 @@ static inline void tcp_queue_append(struct tcp_connection *c, struct tcp_segment
     c->receive_tail = segment;
     c->receive_count++;
     c->stack->census.receive_mbufs++;
+}
+
+/*
+ * A segment after a pause longer than ACKs are delayed: a second one to share its ACK is not to be expected. An ACK at
+ * once is no more packets then, and saves a timer for each segment of a peer that sends now and then.
+ */
+static inline void tcp_heard(struct tcp_connection *c)
+{
+    struct net_stack *stack = c->stack;
+
+    if (stack->tick - c->received_at > stack->config.delayed_ack_us >> TIMER_TICK_SHIFT && !c->quick_acks)
+        c->quick_acks = 1;
+    c->received_at = stack->tick;
 }
 
 /* How soon the peer must hear of `length` new bytes (RFC 9293 section 3.8.6.3, RFC 5681 section 4.2). */

@@ -144,7 +144,6 @@ static void adopt(struct net_stack *stack, struct tcp_connection *c, const struc
     c->generation = generation;
     c->neighbour = neighbour;
     c->user = NULL;
-    c->touched_next = c->deliver_next = 0;
     c->flags &= ~(uint32_t)(TCP_FLAG_TOUCHED | TCP_FLAG_DELIVER | TCP_FLAG_EVENT_ACCEPTED | TCP_FLAG_EVENT_CONNECTED |
                             TCP_FLAG_EVENT_READABLE | TCP_FLAG_EVENT_WRITABLE | TCP_FLAG_EVENT_PEER_CLOSED |
                             TCP_FLAG_EVENT_CLOSED | TCP_FLAG_WANT_WRITE);

@@ -515,7 +515,7 @@ bool tcp_send_probe(struct tcp_connection *c)
 }
 
 /* REQ RFC9293 SHLD-18, MUST-40: by 5 ms [test: net_script/delayed_ack, net_defaults/times_of_the_standards] */
-/* REQ RFC5681 4.2-1, 4.2-2: 5 ms unless set otherwise [test: net_script/delayed_ack] */
+/* REQ RFC5681 4.2-1, 4.2-2: 5 ms unless set otherwise [test: net_script/delayed_ack, net_script/ack_after_a_pause] */
 void tcp_output(struct tcp_connection *c)
 {
     uint32_t sent_before = c->send_next;

@@ -56,7 +56,7 @@ _Static_assert(sizeof(struct cache_entry) == TOPIC_CACHE_ENTRY, "an entry is two
 
 /* A topic that was announced, on its way to being routed. */
 struct ahead {
-    const char *topic; /* NULL: nothing, or routed already */
+    const char *topic; /* NULL: nothing */
     uint64_t hash;
     uint64_t name_hash; /* of the tables, once the topic turned out not to be cached */
     uint32_t length;
@@ -514,13 +514,6 @@ void topic_cache_announce(struct topic_cache *cache, const char *topic, size_t l
     ahead_find(cache, &cache->ahead[(cache->ahead_next - TOPIC_CACHE_AHEAD / 3) % TOPIC_CACHE_AHEAD]);
     ahead_follow(cache, &cache->ahead[(cache->ahead_next - TOPIC_CACHE_AHEAD * 2 / 3) % TOPIC_CACHE_AHEAD]);
     cache->ahead_next++;
-}
-
-void topic_cache_announce_end(struct topic_cache *cache)
-{
-    for (uint32_t i = 0; i < TOPIC_CACHE_AHEAD; i++) {
-        cache->ahead[i].topic = NULL;
-    }
 }
 
 bool topic_cache_is_large(const struct topic_cache *cache)

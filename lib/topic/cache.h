@@ -64,13 +64,11 @@ const struct topic_route *topic_cache_route(struct topic_cache *cache, const cha
  * A hint, for bursts: a message on this topic will be routed a few calls from now. With many topics the tables lie in
  * memory that takes hundreds of ns to answer; announcing the messages of a burst TOPIC_CACHE_AHEAD ahead overlaps those
  * waits. Each call takes the next steps for topics announced before. Changes no answer; costs about 10 ns, so it is
- * for caches that are large (topic_cache_is_large). Topics must stay where they are until announce_end.
+ * for caches that are large (topic_cache_is_large). The bytes are looked at again during the next TOPIC_CACHE_AHEAD
+ * calls: their memory must stay readable, and what it holds then decides whether the hint is a good one, no more.
  */
 #define TOPIC_CACHE_AHEAD 12u
 void topic_cache_announce(struct topic_cache *cache, const char *topic, size_t length);
-
-/* The burst is over: topics announced may go. */
-void topic_cache_announce_end(struct topic_cache *cache);
 
 /* Has it grown beyond what the CPU's caches hold? */
 bool topic_cache_is_large(const struct topic_cache *cache);

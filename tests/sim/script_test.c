@@ -4,6 +4,7 @@
  *
  *     script_test [NAME...]
  */
+#include "lib/net/stack.h"
 #include "tests/sim/script.h"
 
 #include <rte_byteorder.h>
@@ -262,6 +263,25 @@ static void delayed_ack(struct script *s)
     script_wait(s, s->config.delayed_ack_us + 200);
     EXPECT(s, A, 1, 10, 0);
     EXPECT_NOTHING(s);
+}
+
+/* Who sends now and then has no second segment to share an ACK with; who sends twice does, after a pause too. */
+static void ack_after_a_pause(struct script *s)
+{
+    script_establish(s);
+    for (uint32_t i = 0; i < 8; i++) {
+        script_send(s, A | P, 1 + i, 1, 65535, 1);
+        EXPECT(s, A, 1, 2 + i, 0);
+    }
+    for (uint32_t pause = 0; pause < 3; pause++) {
+        script_wait(s, s->config.delayed_ack_us + 1000);
+        script_send(s, A | P, 9 + 2 * pause, 1, 65535, 1);
+        EXPECT(s, A, 1, 10 + 2 * pause, 0);
+        script_send(s, A | P, 10 + 2 * pause, 1, 65535, 1);
+        EXPECT_NOTHING(s);
+        script_wait(s, s->config.delayed_ack_us + 200);
+        EXPECT(s, A, 1, 11 + 2 * pause, 0);
+    }
 }
 
 static void ack_every_second(struct script *s)
@@ -934,12 +954,14 @@ static void close_wait_fin(struct script *s)
 
 static void fin_without_memory(struct script *s)
 {
-    static struct rte_mbuf *taken[1023];
+    static struct rte_mbuf *taken[1024];
     unsigned count = 0;
 
     script_establish(s);
-    while (count < 1023 && (taken[count] = rte_pktmbuf_alloc(s->pool)) != NULL)
+    while (count < 1024 && (taken[count] = rte_pktmbuf_alloc(s->pool)) != NULL)
         count++;
+    while (s->stack->buffers.count > 0) /* what the stack has taken out of the pool for later */
+        taken[count++] = stack_mbuf(s->stack);
     tcp_close(s->connection);
     script_turn(s);
     EXPECT_NOTHING(s);
@@ -1967,6 +1989,7 @@ static const struct script_case scripts[] = {
     SCRIPT(syn_cookie_keeps_options),
     SCRIPT(forged_cookie_is_refused),
     SCRIPT(delayed_ack),
+    SCRIPT(ack_after_a_pause),
     SCRIPT(ack_every_second),
     SCRIPT(ack_rides_on_data),
     SCRIPT(push_on_last),

@@ -214,7 +214,6 @@ Test(cache, announcing_changes_no_answer)
             topic_cache_announce(cache, texts[ahead % TOPICS], ahead < TOPICS ? strlen(texts[ahead]) : 0);
             cr_assert_eq(route(texts[i])->filter_count, i % (TOPICS / 400) == 0);
         }
-        topic_cache_announce_end(cache);
         topic_session_clear(table, &one, UINT32_MAX);
     }
     close_all();
