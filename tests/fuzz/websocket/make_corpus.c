@@ -12,7 +12,7 @@
     {                                                      \
         line, sizeof(line) - 1, fields, sizeof(fields) - 1 \
     }
-#define FRAMES(name, run, bytes)         \
+#define FRAMES(run, bytes)               \
     {                                    \
         run, 1, bytes, sizeof(bytes) - 1 \
     }
@@ -32,14 +32,14 @@ static const struct {
     REQUEST("\0POST /mqtt HTTP/1.1\r\n", FIELDS "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"),
     REQUEST("\0GET / HTTP/1.0\r\n", "Host: b\r\n folded\r\n\r\n"),
     REQUEST("\0\x10\x0c", "\0\4MQTT\4\2\0\x3c\0\0"),
-    FRAMES("binary", "\1", "\x82\x83\1\2\3\4abc"),
-    FRAMES("fragments", "\2", "\2\x82\1\2\3\4ab\x89\x82\4\3\2\1pi\0\x80\0\0\0\0\x80\x81\7\7\7\7c"),
-    FRAMES("long", "\7", "\x82\xfe\0\x7e\1\2\3\4abcdefghijklmnopqrstuvwxyz"),
-    FRAMES("longer", "\3", "\x82\xff\0\0\0\0\0\1\0\0\1\2\3\4abcdefghijklmnopqrstuvwxyz"),
-    FRAMES("close", "\5", "\x88\x82\0\0\0\0\3\xe8\x82\x80\1\2\3\4"),
-    FRAMES("pong", "\5", "\x8a\x83\1\2\3\4abc\x89\x80\1\2\3\4"),
-    FRAMES("text", "\1", "\x81\x80\1\2\3\4"),
-    FRAMES("unmasked", "\1", "\x82\1a"),
+    FRAMES("\1", "\x82\x83\1\2\3\4abc"),
+    FRAMES("\2", "\2\x82\1\2\3\4ab\x89\x82\4\3\2\1pi\0\x80\0\0\0\0\x80\x81\7\7\7\7c"),
+    FRAMES("\7", "\x82\xfe\0\x7e\1\2\3\4abcdefghijklmnopqrstuvwxyz"),
+    FRAMES("\3", "\x82\xff\0\0\0\0\0\1\0\0\1\2\3\4abcdefghijklmnopqrstuvwxyz"),
+    FRAMES("\5", "\x88\x82\0\0\0\0\3\xe8\x82\x80\1\2\3\4"),
+    FRAMES("\5", "\x8a\x83\1\2\3\4abc\x89\x80\1\2\3\4"),
+    FRAMES("\1", "\x81\x80\1\2\3\4"),
+    FRAMES("\1", "\x82\1a"),
 };
 
 int main(int argc, char **argv)
