@@ -66,6 +66,13 @@ enum packet_result connect_refuse(struct worker *worker, struct client *client, 
     return client_drop(worker, client, reason);
 }
 
+enum packet_result connect_refuse_claim(struct worker *worker, struct client *client, enum directory_answer answer)
+{
+    const bool full = answer == DIRECTORY_FULL;
+    ++*(full ? &worker->counters.closed_limit : &worker->counters.overload_mailbox);
+    return connect_refuse(worker, client, full ? MQTT_REASON_QUOTA_EXCEEDED : MQTT_REASON_SERVER_BUSY);
+}
+
 /* A CONNECT that cannot be read: answered where its version is known [MQTT-3.1.4-1]. */
 /* REQ MQTT-5 [MQTT-4.13.2-1]: a CONNACK with 0x80 or above closes [test: conformance/connect_refusals] */
 /* REQ MQTT-3.1.1 [MQTT-3.1.3-9]: a refused client id gets return code 2, then the end [test: wire/empty_client_id] */
@@ -555,24 +562,22 @@ enum packet_result connect_handle(struct worker *worker, struct client *client, 
         return denied == MQTT_REASON_SUCCESS ? PACKET_DONE : connect_refuse(worker, client, denied);
     }
     const struct mqtt_span client_id = connect.client_id.length > 0 ? connect.client_id : assigned_id(worker, bytes);
-    if (!client->claim_granted) {
-        if (!can_move(worker, client)) {
-            return PACKET_WAIT;
-        }
-        switch (directory_claim(worker, client, client_id)) {
-        case DIRECTORY_GRANTED:
-            break;
-        case DIRECTORY_WAITS:
-            client->state = CLIENT_CLAIMING;
-            return PACKET_WAIT;
-        case DIRECTORY_MOVED:
-            return PACKET_CLOSED;
-        default:
-            worker->counters.closed_limit++;
-            return connect_refuse(worker, client, MQTT_REASON_SERVER_BUSY);
-        }
+    if (!client->claim_granted && !can_move(worker, client)) {
+        return PACKET_WAIT;
     }
-    return session_open(worker, client, &connect, client_id);
+    const enum directory_answer claim =
+        client->claim_granted ? DIRECTORY_GRANTED : directory_claim(worker, client, client_id);
+    switch (claim) {
+    case DIRECTORY_GRANTED:
+        return session_open(worker, client, &connect, client_id);
+    case DIRECTORY_WAITS:
+        client->state = CLIENT_CLAIMING;
+        return PACKET_WAIT;
+    case DIRECTORY_MOVED:
+        return PACKET_CLOSED;
+    default:
+        return connect_refuse_claim(worker, client, claim);
+    }
 }
 
 /* ---- DISCONNECT ------------------------------------------------------------------------------------------------- */

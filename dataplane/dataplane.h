@@ -45,7 +45,8 @@ struct dataplane {
     struct {
         uint32_t net, mqtt, codec, runtime, stages, loop_time, gauges;
     } stats_offset;
-    _Atomic bool stop; /* set by the main lcore or a signal, read by all */
+    _Atomic uint32_t client_ids; /* in the directories of all workers, at most mqtt.max_sessions; kept by directory.c */
+    _Atomic bool stop;           /* set by the main lcore or a signal, read by all */
 };
 
 /*

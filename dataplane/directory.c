@@ -7,12 +7,15 @@
 #include <rte_hash.h>
 
 #include "dataplane/client.h"
+#include "dataplane/handlers.h"
 #include "dataplane/move.h"
 #include "dataplane/session.h"
 #include "dataplane/worker.h"
 
 struct directory {
     struct rte_hash *entries; /* struct client_id_key -> owner and claims in the data word */
+    _Atomic uint32_t *count;  /* of entries, in the directories of all workers */
+    uint32_t max;             /* for that */
 };
 
 /* An entry lies in rte_hash's data word itself: owner in the upper, claims in the lower half. */
@@ -31,7 +34,7 @@ static struct entry entry_unpack(const void *data)
     return (struct entry){.claims = (uint32_t)(uintptr_t)data, .owner = (uint32_t)((uintptr_t)data >> 32)};
 }
 
-struct directory *directory_create(uint32_t worker, uint32_t max_sessions)
+struct directory *directory_create(uint32_t worker, uint32_t max_sessions, _Atomic uint32_t *count)
 {
     char name[RTE_HASH_NAMESIZE];
     struct directory *directory = calloc(1, sizeof(*directory));
@@ -52,6 +55,8 @@ struct directory *directory_create(uint32_t worker, uint32_t max_sessions)
         free(directory);
         return NULL;
     }
+    directory->count = count;
+    directory->max = max_sessions;
     return directory;
 }
 
@@ -70,16 +75,34 @@ uint32_t directory_count(const struct directory *directory)
 
 /* ---- At the home ------------------------------------------------------------------------------------------------ */
 
+/* Makes an entry count among those of all workers. False: there are as many as there may be. */
+static bool entry_count(struct directory *directory)
+{
+    if (atomic_fetch_add_explicit(directory->count, 1, memory_order_relaxed) < directory->max) {
+        return true;
+    }
+    atomic_fetch_sub_explicit(directory->count, 1, memory_order_relaxed);
+    return false;
+}
+
 /* Who owns the identifier from now on? DIRECTORY_NOBODY: the directory is full, and nothing was claimed. */
 static uint32_t entry_claim(struct directory *directory, const struct client_id_key *id, uint32_t claimant)
 {
     void *data;
     struct entry entry = {.owner = claimant};
-    if (rte_hash_lookup_data(directory->entries, id, &data) >= 0) {
+    const bool is_new = rte_hash_lookup_data(directory->entries, id, &data) < 0;
+    if (is_new && !entry_count(directory)) {
+        return DIRECTORY_NOBODY;
+    }
+    if (!is_new) {
         entry = entry_unpack(data);
     }
     entry.claims++;
-    return rte_hash_add_key_data(directory->entries, id, entry_pack(entry)) == 0 ? entry.owner : DIRECTORY_NOBODY;
+    if (rte_hash_add_key_data(directory->entries, id, entry_pack(entry)) == 0) {
+        return entry.owner;
+    }
+    atomic_fetch_sub_explicit(directory->count, is_new, memory_order_relaxed);
+    return DIRECTORY_NOBODY;
 }
 
 static void entry_disown(struct directory *directory, const struct client_id_key *id, uint32_t claims)
@@ -94,6 +117,7 @@ static void entry_disown(struct directory *directory, const struct client_id_key
         rte_hash_add_key_data(directory->entries, id, entry_pack(entry));
     } else {
         rte_hash_del_key(directory->entries, id);
+        atomic_fetch_sub_explicit(directory->count, 1, memory_order_relaxed);
     }
 }
 
@@ -151,7 +175,7 @@ static enum directory_answer claim_answered(struct worker *worker, struct client
         return DIRECTORY_MOVED;
     }
     directory_disown(worker, id, 1);
-    return DIRECTORY_FULL;
+    return DIRECTORY_BUSY;
 }
 
 enum directory_answer directory_claim(struct worker *worker, struct client *client, struct mqtt_span client_id)
@@ -163,7 +187,7 @@ enum directory_answer directory_claim(struct worker *worker, struct client *clie
     }
     const struct directory_mail claim = {
         .id = id, .connection = tcp_connection_id(client->tcp), .claimant = (uint8_t)worker->index};
-    return directory_post(worker, home, MAIL_CLAIM, &claim) ? DIRECTORY_WAITS : DIRECTORY_FULL;
+    return directory_post(worker, home, MAIL_CLAIM, &claim) ? DIRECTORY_WAITS : DIRECTORY_BUSY;
 }
 
 void directory_receive_claim(struct worker *worker, const struct directory_mail *mail)
@@ -186,16 +210,11 @@ void directory_receive_owner(struct worker *worker, const struct directory_mail 
         return;
     }
     client->state = CLIENT_NEW;
-    switch (claim_answered(worker, client, &mail->id, mail->owner)) {
-    case DIRECTORY_GRANTED:
+    const enum directory_answer answer = claim_answered(worker, client, &mail->id, mail->owner);
+    if (answer == DIRECTORY_GRANTED) {
         client_read(worker, client);
-        break;
-    case DIRECTORY_FULL:
-        worker->counters.closed_limit++;
-        client_drop(worker, client, MQTT_REASON_SERVER_BUSY);
-        break;
-    default:
-        break;
+    } else if (answer != DIRECTORY_MOVED) {
+        connect_refuse_claim(worker, client, answer);
     }
 }
 

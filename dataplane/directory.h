@@ -54,11 +54,15 @@ enum directory_answer {
     DIRECTORY_GRANTED, /* this worker owns the identifier, and the client holds a claim to it */
     DIRECTORY_WAITS,   /* the answer comes by mail: the client is read again then, or has moved */
     DIRECTORY_MOVED,   /* the connection belongs to another worker now; the client object is gone */
-    DIRECTORY_FULL,    /* no memory, no room, or as many identifiers as the bound allows; no claim is held */
+    DIRECTORY_FULL,    /* there are as many identifiers as the bound allows (0x97); no claim is held */
+    DIRECTORY_BUSY,    /* no memory, or no room in a mailbox (0x89); no claim is held */
 };
 
-/* At start-up, on the main lcore; takes memory once. NULL: there is none. */
-struct directory *directory_create(uint32_t worker, uint32_t max_sessions);
+/*
+ * At start-up, on the main lcore; takes memory once. `count`: identifiers in the directories of all workers, which
+ * `max_sessions` bounds; it outlives them. NULL: there is no memory.
+ */
+struct directory *directory_create(uint32_t worker, uint32_t max_sessions, _Atomic uint32_t *count);
 void directory_destroy(struct directory *directory);
 
 /* Claims the identifier for a client of this worker. */

@@ -7,11 +7,14 @@
 #define POLLUX_DATAPLANE_HANDLERS_H
 
 #include "dataplane/client.h"
+#include "dataplane/directory.h"
 
 enum packet_result connect_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
                                   const uint8_t *body);
 /* CONNACK with a reason code (before 5.0: the return code nearest to it), and the end. Returns PACKET_CLOSED. */
 enum packet_result connect_refuse(struct worker *worker, struct client *client, uint8_t reason);
+/* The same for a client whose claim to its identifier was not granted, DIRECTORY_FULL or DIRECTORY_BUSY; counted. */
+enum packet_result connect_refuse_claim(struct worker *worker, struct client *client, enum directory_answer answer);
 enum packet_result disconnect_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,
                                      const uint8_t *body);
 enum packet_result auth_handle(struct worker *worker, struct client *client, const struct mqtt_header *header,

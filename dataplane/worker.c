@@ -184,7 +184,7 @@ static int topics_create(struct worker *worker, struct shm_error *error)
         worker->share_guesses = mem_alloc_zero(worker->memory, worker->count * sizeof(worker->share_guesses[0]));
     }
     worker->sessions = session_table_create(worker->index, mqtt->max_sessions, &dataplane->seed);
-    worker->directory = directory_create(worker->index, mqtt->max_sessions);
+    worker->directory = directory_create(worker->index, mqtt->max_sessions, &worker->dataplane->client_ids);
     if (worker->retained == NULL || worker->routes == NULL || worker->sessions == NULL || worker->directory == NULL ||
         (worker->share_guesses == NULL && mqtt->shared_strategy == SHM_SHARED_LEAST_BACKLOG)) {
         return shm_error_set(error, "worker %u: no memory for its tables; raise dataplane.memory-per-worker",

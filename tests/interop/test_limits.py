@@ -4,7 +4,7 @@ import struct
 import time
 
 import wire
-from harness import equal, expect, test
+from harness import equal, eventually, expect, test
 from wire import Wire, connack, connected, packet, properties, will
 
 
@@ -102,3 +102,25 @@ def messages_out(router):
         subscriber.send(packet(0x40, struct.pack(">H", message.identifier)))
     seconds = time.monotonic() - start
     expect(1.7 <= seconds <= 3.5, f"300 messages at 100 a second after a burst of 100 take 2 s, not {seconds:.2f}")
+
+
+@test(targets=["pollux"], timeout=60)
+def max_sessions(router):
+    """The bound is that of all workers together: the first client above it gets 0x97, before 5.0 return code 3, and one that
+    has a session comes back to it."""
+    def refusals():
+        return next(c["value"] for c in router.show("counters", "--filter", "name=closed_limit"))
+
+    there = len(router.show("clients"))
+    clients = [connected(router, f"x{number}", 5) for number in range(100 - there)]
+    before = refusals()
+    for version, code in ((5, 0x97), (4, 3)) * 4:
+        connection = Wire(router)
+        connection.send(wire.connect(router.client_id(f"late{version}"), version))
+        equal([(first, body[1]) for first, body in connection.wait_closed()], [(0x20, code)], f"one too many, version {version}")
+    eventually(lambda: refusals() - before == 8, 5, "refusals are counted")
+    equal(len(router.show("clients")), 100, "sessions")
+    clients.append(connected(router, "x0", 5))
+    clients[1].send(packet(0xE0))
+    eventually(lambda: len(router.show("clients")) == 99, 5, "a session has ended")
+    connected(router, "late5", 5)

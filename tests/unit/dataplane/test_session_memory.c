@@ -41,7 +41,8 @@ static double table_bytes(void)
     const struct topic_seed seed = {.key = {1, 2}};
     const size_t before = heap_used();
     struct session_table *table = session_table_create(62, TABLE, &seed);
-    struct directory *directory = directory_create(62, TABLE);
+    _Atomic uint32_t client_ids = 0;
+    struct directory *directory = directory_create(62, TABLE, &client_ids);
     const double bytes = (double)(heap_used() - before) / TABLE;
     cr_assert(table != NULL && directory != NULL);
     session_table_destroy(table);
