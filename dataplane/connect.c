@@ -388,7 +388,7 @@ static enum packet_result session_open(struct worker *worker, struct client *cli
     }
     if (session == NULL) {
         claim_give_back(worker, client_id);
-        worker->counters.closed_limit++;
+        worker->counters.closed_no_memory++;
         return connect_refuse(worker, client, MQTT_REASON_QUOTA_EXCEEDED);
     }
     session->claims++;

@@ -359,7 +359,11 @@ static uint8_t auth_check(struct worker *worker, const struct login *login, cons
         worker->counters.closed_malformed++;
         return MQTT_REASON_PROTOCOL_ERROR;
     }
-    return data_of(&auth->properties).length > SHM_LOGIN_DATA_MAX ? MQTT_REASON_NOT_AUTHORIZED : MQTT_REASON_SUCCESS;
+    if (data_of(&auth->properties).length > SHM_LOGIN_DATA_MAX) {
+        worker->counters.logins_denied++;
+        return MQTT_REASON_NOT_AUTHORIZED;
+    }
+    return MQTT_REASON_SUCCESS;
 }
 
 /* REQ MQTT-5 [MQTT-3.1.2-30]: only AUTH and DISCONNECT come before CONNACK [test: authentication/out_of_turn] */

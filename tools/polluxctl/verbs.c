@@ -76,7 +76,7 @@ static const struct verb verbs[] = {
     {{"show", "tcp"},
      NULL,
      true,
-     "What the TCP/IP stack has met, by event and by cause of a drop: handshakes and SYN cookies, losses and how they "
+     "What the TCP/IP stack has met, by event and by cause of a drop. Handshakes and SYN cookies, losses and how they "
      "were found (RACK, tail loss probe, timeout) or taken back, congestion, windows, resets and time-outs by cause, "
      "segments that were not accepted, fragments, path MTU. What never happened is left out; --all has it too. "
      "--worker N: of that worker alone. --interval S: what was counted in that time, again and again until Ctrl-C; "
