@@ -147,13 +147,15 @@ static void fill_connection(json_t *object, const struct shm_connection_record *
     set_number(object, "bytes-out", connection->bytes_out);
 }
 
+static const char *const links[] = {[SHM_LINK_DOWN] = "down", [SHM_LINK_UP] = "up", [SHM_LINK_UNKNOWN] = "unknown"};
+
 static void fill_port(json_t *object, const struct shm_port_record *port)
 {
     set_text(object, "name", port->name);
     set_text(object, "driver", port->driver);
     set_text(object, "device", port->device);
     set_mac(object, port->mac);
-    set_text(object, "link", port->link_up ? "up" : "down");
+    set_text(object, "link", links[port->link]);
     set_number(object, "speed-mbps", port->link_speed_mbps);
     set_number(object, "mtu", port->mtu);
     set_number(object, "rx-queues", port->rx_queues);

@@ -1,8 +1,13 @@
 /* Opening devices, finding out what they can do, and describing them. See port.h. */
 #include "dataplane/port.h"
 
+#include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <rte_dev.h>
 #include <rte_errno.h>
@@ -173,7 +178,7 @@ int port_open(struct port *port, const struct shm_port *config, uint32_t workers
               struct shm_error *error)
 {
     struct rte_eth_dev_info info;
-    *port = (struct port){.config = config, .id = RTE_MAX_ETHPORTS};
+    *port = (struct port){.config = config, .id = RTE_MAX_ETHPORTS, .ask = -1};
     if (device_probe(port, error) != 0) {
         return -1;
     }
@@ -182,6 +187,8 @@ int port_open(struct port *port, const struct shm_port *config, uint32_t workers
         return shm_error_set(error, "port %s: no information from the device: %s", config->name, rte_strerror(-result));
     }
     port->driver = info.driver_name;
+    port->if_index = info.if_index;
+    port->ask = info.if_index != 0 ? socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;
     if (device_configure(port, &info, workers, error) != 0 || queues_set_up(port, pool, error) != 0) {
         return -1;
     }
@@ -194,6 +201,10 @@ void port_close(struct port *port)
         rte_eth_dev_stop(port->id);
         rte_eth_dev_close(port->id);
         port->id = RTE_MAX_ETHPORTS;
+    }
+    if (port->ask >= 0) {
+        close(port->ask);
+        port->ask = -1;
     }
 }
 
@@ -213,6 +224,20 @@ static void port_describe_counters(const struct port *port, struct shm_port_reco
     record->tx_errors = stats.oerrors;
 }
 
+/*
+ * Drivers of kernel interfaces look for theirs in the dataplane's own network namespace, and take one that was moved
+ * away for one that is down.
+ */
+static enum shm_link port_link(const struct port *port, const struct rte_eth_link *link)
+{
+    struct ifreq request = {.ifr_ifindex = (int)port->if_index};
+    if (link->link_status == RTE_ETH_LINK_UP) {
+        return SHM_LINK_UP;
+    }
+    const bool is_away = port->ask >= 0 && ioctl(port->ask, SIOCGIFNAME, &request) != 0 && errno == ENODEV;
+    return is_away ? SHM_LINK_UNKNOWN : SHM_LINK_DOWN;
+}
+
 void port_describe(const struct port *port, struct shm_port_record *record)
 {
     struct rte_eth_link link = {0};
@@ -221,7 +246,7 @@ void port_describe(const struct port *port, struct shm_port_record *record)
     rte_eth_dev_get_mtu(port->id, &mtu);
     *record = (struct shm_port_record){
         .mtu = mtu,
-        .link_up = link.link_status == RTE_ETH_LINK_UP,
+        .link = (uint8_t)port_link(port, &link),
         .link_speed_mbps = link.link_speed == RTE_ETH_SPEED_NUM_UNKNOWN ? 0 : link.link_speed,
         .rx_queues = port->rx_queues,
         .tx_queues = port->tx_queues,

@@ -34,6 +34,8 @@ struct port {
     bool multi_segment; /* transmits chained buffers */
     bool rss;           /* the device spreads flows as exchange.h expects, no software steering */
     const char *driver;
+    uint32_t if_index; /* of the kernel interface behind it, 0: none */
+    int ask;           /* a socket to ask the kernel about that, opened with the port; -1: none */
 };
 
 /*

@@ -51,7 +51,7 @@ int shm_port_record_check(const struct shm_port_record *record, struct shm_error
         return shm_error_set(error, "port: a name that is not terminated or not printable");
     if (record->address_count > SHM_PORT_ADDRESSES_MAX)
         return shm_error_set(error, "port %s: %u addresses", record->name, record->address_count);
-    if (record->link_up > 1 || (record->offloads & ~SHM_OFFLOADS_ALL) != 0)
+    if (record->link > SHM_LINK_UNKNOWN || (record->offloads & ~SHM_OFFLOADS_ALL) != 0)
         return shm_error_set(error, "port %s: unknown flags", record->name);
     for (uint32_t i = 0; i < record->address_count; i++)
         if (shm_address_check(&record->addresses[i], error) != 0)

@@ -224,12 +224,15 @@ enum shm_port_offloads {
 };
 #define SHM_OFFLOADS_ALL 0xffu
 
+/* Unknown: the kernel's end of a TAP device that was moved to another network namespace cannot be asked from here. */
+enum shm_link { SHM_LINK_DOWN, SHM_LINK_UP, SHM_LINK_UNKNOWN };
+
 struct shm_port_record {
     char name[SHM_NAME_SIZE];
     char driver[SHM_NAME_SIZE];
     char device[96]; /* start of the device arguments */
     uint8_t mac[6];
-    uint8_t link_up; /* 0 or 1 */
+    uint8_t link; /* enum shm_link */
     uint8_t address_count;
     uint32_t link_speed_mbps; /* 0: not known */
     uint32_t mtu;

@@ -26,6 +26,12 @@ def ping(router, address, size):
     expect(" 0% packet loss" in done.stdout, done.stdout)
 
 
+@test(targets=["pollux"])
+def link_of_the_port(router):
+    """Up; nobody knows of a TAP device whose end is in the clients' namespace, where the router cannot look."""
+    equal([port["link"] for port in router.show("ports")], ["unknown" if router.link == "tap" else "up"], "link")
+
+
 @test(address=both)
 def messages(router, address):
     need_ipv6(address)

@@ -127,7 +127,7 @@ static void fill_port(const struct fake *fake, uint64_t index, struct shm_port_r
     snprintf(port->driver, sizeof port->driver, "net_fake");
     snprintf(port->device, sizeof port->device, "%.95s", config->device);
     memcpy(port->mac, "\x02\x00\x00\x00\x00\x01", 6);
-    port->link_up = 1;
+    port->link = SHM_LINK_UP;
     port->mtu = config->mtu;
     port->rx_queues = port->tx_queues = config->queues;
     port->offloads = SHM_OFFLOAD_RSS | SHM_OFFLOAD_TSO;

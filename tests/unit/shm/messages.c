@@ -47,7 +47,7 @@ Test(messages, refuses_replies_that_can_not_be)
     EXPECT_REPLY(SHM_REQUEST_CONNECTIONS, reply.connection.local.address.family = 1);
     EXPECT_REPLY(SHM_REQUEST_CONNECTIONS, reply.connection.remote.address.prefix = 129);
     EXPECT_REPLY(SHM_REQUEST_PORTS, reply.port.address_count = SHM_PORT_ADDRESSES_MAX + 1);
-    EXPECT_REPLY(SHM_REQUEST_PORTS, reply.port.link_up = 2);
+    EXPECT_REPLY(SHM_REQUEST_PORTS, reply.port.link = 3);
     EXPECT_REPLY(SHM_REQUEST_PORTS, reply.port.offloads = SHM_OFFLOADS_ALL + 1);
     EXPECT_REPLY(SHM_REQUEST_PORTS, memset(reply.port.name, 'x', sizeof reply.port.name));
     EXPECT_REPLY(SHM_REQUEST_PORTS, memset(reply.port.device, 'x', sizeof reply.port.device));
