@@ -161,7 +161,7 @@ Test(capture, each_packet_once_however_it_finds_its_worker)
         router_begin(2, queues, 1 << 20);
         start("", SHM_CAPTURE_BOTH, 2000);
         for (int i = 0; i < 4; i++) {
-            char id[8];
+            char id[16];
             snprintf(id, sizeof(id), "d%d", i);
             device_meet(id, true);
         }
@@ -234,7 +234,7 @@ Test(capture, a_full_ring_costs_packets_which_are_counted)
     router_begin(1, 1, 1); /* as small as it can be */
     start("", SHM_CAPTURE_BOTH, SHM_CAPTURE_SNAP_MAX);
     for (int i = 0; i < 60; i++) {
-        char id[8];
+        char id[16];
         snprintf(id, sizeof(id), "d%d", i);
         device_meet(id, true);
     }
