@@ -402,7 +402,7 @@ static const struct schema_leaf mqtt_leaves[] = {
      .type = SCHEMA_NUMBER,
      .initial = "1000000",
      .help = "Retained messages in all, an equal share on each worker. Beyond it a message is routed but not "
-             "retained, and counted."},
+             "retained, and counted. One that has expired counts no more."},
     {.name = "max-retained-bytes", .type = SCHEMA_BYTES, .initial = "256MiB", .help = "The same in bytes."},
     {.name = "sys-interval",
      .type = SCHEMA_SECONDS,

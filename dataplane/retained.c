@@ -48,7 +48,8 @@ static void home_set(struct worker *worker, struct publication *publication)
         return;
     }
     if (!topic_prepare(worker, publication->topic) ||
-        topic_retained_set(worker->retained, &worker->topic, message, message_length(message), &old) != TOPIC_OK) {
+        topic_retained_set(worker->retained, &worker->topic, message, message_length(message), message->expires,
+                           &old) != TOPIC_OK) {
         worker->counters.retained_refused++;
         message_release(message, worker->memory);
     } else if (old != NULL) {
@@ -86,6 +87,14 @@ void retained_store(struct worker *worker, struct publication *publication)
         worker->counters.retained_refused++;
         message_release(message, worker->memory);
     }
+}
+
+/* REQ MQTT-5 [MQTT-3.3.2-5]: an expired message is not kept [test: retained/expired_ones_count_against_no_bound] */
+void retained_expired(void *arg, void *message)
+{
+    struct worker *worker = arg;
+    worker->counters.dropped_expired++;
+    message_release(message, worker->memory);
 }
 
 void retained_receive(struct worker *worker, struct message *message)
@@ -235,9 +244,7 @@ static bool walk_deliver(void *arg, void *match)
     const struct retained_query *query = &context->job->query;
     struct message *message = match;
     if (message->expires != 0 && message->expires < worker->now) {
-        home_clear(worker, message_topic(message));
-        worker->counters.dropped_expired++;
-        return true;
+        return true; /* its timer is about to take it out */
     }
     if ((query->options & TOPIC_OPTION_NO_LOCAL) != 0 && message->publisher == query->session) {
         return true; /* [MQTT-3.8.3-3] */

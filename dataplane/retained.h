@@ -75,6 +75,10 @@ void retained_store(struct worker *worker, struct publication *publication);
 /* The same, sent here by another worker. */
 void retained_receive(struct worker *worker, struct message *message);
 
+/* Of the tree, with the worker as `arg`: the message's expiry interval has passed and it is not in the tree any more.
+ */
+void retained_expired(void *arg, void *message);
+
 /* Asks for what a new subscription matches. False: no memory for the question. */
 bool retained_request(struct worker *worker, const struct session *session, struct mqtt_span filter, uint8_t options,
                       uint32_t identifier);

@@ -16,7 +16,7 @@
 enum {
     SCRATCH_SIZE = 64 * 1024, /* bytes; a larger packet that spans segments gets memory of its own */
     ANSWERS_ROOM = 64 * 1024, /* bytes of a connection's send buffer left to answers when messages have filled theirs */
-    TIMER_BUDGET = 4096,      /* timers per iteration */
+    TIMER_BUDGET = 1024,      /* timers per iteration: 0.3 ms of retained messages that expire at once */
     MAILS_PER_ITERATION = 512, /* of each other worker */
     FAREWELL_US = 100000,
     OVERLOAD_TIME_US = 1000000, /* how long one slow iteration keeps new clients out */
@@ -168,6 +168,10 @@ static int topics_create(struct worker *worker, struct shm_error *error)
         /* The bounds are the router's: each worker keeps its share of the topics. */
         .count_max = (uint32_t)(((uint64_t)mqtt->max_retained_messages + worker->count - 1) / worker->count),
         .bytes_max = (mqtt->max_retained_bytes + worker->count - 1) / worker->count,
+        .wheel = &worker->wheel,
+        .timer_kind = TIMER_KIND_RETAINED,
+        .expired = retained_expired,
+        .arg = worker,
     };
     worker->subscribers = topic_subscribers_create(&subscribers);
     worker->retained = topic_retained_create(&retained);

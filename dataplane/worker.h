@@ -48,6 +48,7 @@ enum {
     TIMER_KIND_SESSION,
     TIMER_KIND_SYS,
     TIMER_KIND_LOGIN,
+    TIMER_KIND_RETAINED,
 };
 
 /* The counters of counters.def. */

@@ -13,6 +13,12 @@
 /* Nodes that the directory is sized for, for each message allowed. More only make chains longer. */
 #define NODES_PER_MESSAGE 2u
 
+/* Of a message that expires. Apart from the node, since most do not. */
+struct expiry {
+    struct timer timer; /* must be first */
+    struct topic_retained_node *node;
+};
+
 struct topic_retained_node {
     uint32_t hash; /* of (parent, level) */
     uint32_t id;   /* what children are hashed with */
@@ -21,9 +27,10 @@ struct topic_retained_node {
     struct topic_retained_node *next;     /* siblings */
     struct topic_retained_node *prev;
     void *message;
-    uint32_t size;   /* of the message, as the caller counts it */
-    uint32_t walks;  /* cursors that stand here */
-    uint16_t length; /* of level */
+    struct expiry *expiry; /* of the message; NULL: never */
+    uint32_t size;         /* of the message, as the caller counts it */
+    uint32_t walks;        /* cursors that stand here */
+    uint16_t length;       /* of level */
     char level[];
 };
 
@@ -85,6 +92,8 @@ static struct topic_retained_node *child_find(const struct topic_retained *tree,
     return topic_table_find(&tree->nodes, key->hash, node_same, key);
 }
 
+static timer_handler expiry_due;
+
 struct topic_retained *topic_retained_create(const struct topic_retained_config *config)
 {
     struct topic_retained *tree = config->allocator.alloc(config->allocator.arg, sizeof(*tree));
@@ -102,14 +111,52 @@ struct topic_retained *topic_retained_create(const struct topic_retained_config 
         config->allocator.free(config->allocator.arg, tree, sizeof(*tree));
         return NULL;
     }
+    if (config->wheel != NULL) {
+        timer_wheel_bind(config->wheel, config->timer_kind, expiry_due, tree);
+    }
     return tree;
+}
+
+static void expiry_clear(struct topic_retained *tree, struct topic_retained_node *node)
+{
+    if (node->expiry != NULL) {
+        timer_cancel(tree->config.wheel, &node->expiry->timer);
+        tree->config.allocator.free(tree->config.allocator.arg, node->expiry, sizeof(*node->expiry));
+        node->expiry = NULL;
+    }
+}
+
+/* 0: never. False: no memory, and nothing has changed. */
+static bool expiry_set(struct topic_retained *tree, struct topic_retained_node *node, uint64_t expires)
+{
+    if (expires == 0) {
+        expiry_clear(tree, node);
+        return true;
+    }
+    if (node->expiry == NULL) {
+        struct expiry *expiry = tree->config.allocator.alloc(tree->config.allocator.arg, sizeof(*expiry));
+        if (expiry == NULL) {
+            return false;
+        }
+        timer_init(&expiry->timer, tree->config.timer_kind);
+        expiry->node = node;
+        node->expiry = expiry;
+    }
+    timer_set(tree->config.wheel, &node->expiry->timer, expires);
+    return true;
+}
+
+static size_t node_size(uint32_t length)
+{
+    return offsetof(struct topic_retained_node, level) + length;
 }
 
 static void node_free(void *arg, void *object)
 {
     struct topic_retained *tree = arg;
     struct topic_retained_node *node = object;
-    tree->config.allocator.free(tree->config.allocator.arg, node, sizeof(*node) + node->length);
+    expiry_clear(tree, node);
+    tree->config.allocator.free(tree->config.allocator.arg, node, node_size(node->length));
 }
 
 void topic_retained_destroy(struct topic_retained *tree)
@@ -126,18 +173,16 @@ void topic_retained_destroy(struct topic_retained *tree)
 static struct topic_retained_node *child_create(struct topic_retained *tree, struct topic_retained_node *parent,
                                                 const struct node_key *key)
 {
-    struct topic_retained_node *node =
-        tree->config.allocator.alloc(tree->config.allocator.arg, sizeof(*node) + key->length);
+    struct topic_retained_node *node = tree->config.allocator.alloc(tree->config.allocator.arg, node_size(key->length));
     if (node == NULL) {
         return NULL;
     }
-    *node = (struct topic_retained_node){
-        .hash = (uint32_t)key->hash,
-        .id = tree->next_id++,
-        .parent = parent,
-        .next = parent->children,
-        .length = (uint16_t)key->length,
-    };
+    memset(node, 0, node_size(0));
+    node->hash = (uint32_t)key->hash;
+    node->id = tree->next_id++;
+    node->parent = parent;
+    node->next = parent->children;
+    node->length = (uint16_t)key->length;
     memcpy(node->level, key->level, key->length);
     if (!topic_table_add(&tree->nodes, key->hash, node)) {
         node_free(tree, node);
@@ -201,7 +246,7 @@ static struct topic_retained_node *node_find_or_create(struct topic_retained *tr
 }
 
 enum topic_status topic_retained_set(struct topic_retained *tree, struct topic_name *name, void *message, size_t size,
-                                     void **old)
+                                     uint64_t expires, void **old)
 {
     struct topic_retained_node *node = node_find(tree, name);
     bool replaces = node != NULL && node->message != NULL;
@@ -214,6 +259,10 @@ enum topic_status topic_retained_set(struct topic_retained *tree, struct topic_n
     if (node == NULL && (node = node_find_or_create(tree, name)) == NULL) {
         return TOPIC_NO_MEMORY;
     }
+    if (!expiry_set(tree, node, expires)) {
+        nodes_prune(tree, node);
+        return TOPIC_NO_MEMORY;
+    }
     *old = node->message;
     node->message = message;
     node->size = (uint32_t)size;
@@ -222,18 +271,28 @@ enum topic_status topic_retained_set(struct topic_retained *tree, struct topic_n
     return TOPIC_OK;
 }
 
-void *topic_retained_remove(struct topic_retained *tree, struct topic_name *name)
+static void *message_take(struct topic_retained *tree, struct topic_retained_node *node)
 {
-    struct topic_retained_node *node = node_find(tree, name);
-    if (node == NULL || node->message == NULL) {
-        return NULL;
-    }
     void *message = node->message;
     node->message = NULL;
+    expiry_clear(tree, node);
     tree->stats.bytes -= node->size;
     tree->stats.count--;
     nodes_prune(tree, node);
     return message;
+}
+
+void *topic_retained_remove(struct topic_retained *tree, struct topic_name *name)
+{
+    struct topic_retained_node *node = node_find(tree, name);
+    return node == NULL || node->message == NULL ? NULL : message_take(tree, node);
+}
+
+static void expiry_due(void *arg, struct timer *timer, uint64_t now)
+{
+    struct topic_retained *tree = arg;
+    void *message = message_take(tree, ((struct expiry *)timer)->node);
+    tree->config.expired(tree->config.arg, message);
 }
 
 void *topic_retained_get(const struct topic_retained *tree, struct topic_name *name)

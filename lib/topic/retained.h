@@ -6,6 +6,9 @@
  * Owner:   nodes belong to the tree, in the memory of its allocator; messages belong to the caller: the tree only
  * returns the pointers it was given.
  *
+ * A message may have a time when it expires (MQTT 5.0 section 3.3.2.3.3). A timer of the owner's wheel takes it out
+ * then, so that it counts against no bound, whether or not anybody looks at its topic again.
+ *
  * A walk survives any change between its slices. It holds a reference on the one node where it stands; a node lives as
  * long as it has a message, children or such a reference, so a cursor never dangles. New nodes are put in front of
  * their siblings, where a walk that is among them has been already, so it cannot be led on for ever. Hence: a topic
@@ -15,6 +18,7 @@
 #ifndef POLLUX_LIB_TOPIC_RETAINED_H
 #define POLLUX_LIB_TOPIC_RETAINED_H
 
+#include "lib/timer/timer.h"
 #include "lib/topic/allocator.h"
 #include "lib/topic/name.h"
 
@@ -26,6 +30,12 @@ struct topic_retained_config {
     struct topic_allocator allocator;
     uint32_t count_max; /* bound on messages */
     uint64_t bytes_max; /* bound on the sum of the sizes given to _set; 0: none */
+    /* Times messages; must outlive the tree. NULL: _set is never given a time. The tree binds `timer_kind`. */
+    struct timer_wheel *wheel;
+    unsigned timer_kind;
+    /* From timer_wheel_advance: this message has expired and is the caller's again. */
+    void (*expired)(void *arg, void *message);
+    void *arg;
 };
 
 struct topic_retained_stats {
@@ -41,11 +51,12 @@ struct topic_retained *topic_retained_create(const struct topic_retained_config 
 void topic_retained_destroy(struct topic_retained *tree);
 
 /*
- * Set or replace the message of a topic; `size` is what it counts against bytes_max. *old gets the message that was
- * replaced or NULL. On TOPIC_FULL and TOPIC_NO_MEMORY nothing has changed. `message` must not be NULL.
+ * Set or replace the message of a topic; `size` is what it counts against bytes_max, `expires` when it is to be taken
+ * out (microseconds of the wheel's time; 0: never). *old gets the message that was replaced or NULL. On TOPIC_FULL and
+ * TOPIC_NO_MEMORY nothing has changed. `message` must not be NULL.
  */
 enum topic_status topic_retained_set(struct topic_retained *tree, struct topic_name *name, void *message, size_t size,
-                                     void **old);
+                                     uint64_t expires, void **old);
 
 /* Take a topic's message out and return it; NULL when there is none. */
 void *topic_retained_remove(struct topic_retained *tree, struct topic_name *name);

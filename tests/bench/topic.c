@@ -268,11 +268,38 @@ static bool count_message(void *arg, void *message)
     return true;
 }
 
+static void count_expired(void *arg, void *message)
+{
+    ++*(uint64_t *)arg;
+}
+
+/* All at once, as many an iteration as a worker takes. */
+static void retained_expire(struct timer_wheel *wheel, unsigned count, const uint64_t *expired)
+{
+    const double begin = seconds();
+    double longest = 0;
+    for (uint64_t now = 2000000; *expired < count; now += 1000) {
+        const double start = seconds();
+        timer_wheel_advance(wheel, now, 1024);
+        longest = seconds() - start > longest ? seconds() - start : longest;
+    }
+    printf("retained %9u  %-44s %9.1f ns a message\n", count, "expire", (seconds() - begin) / count * 1e9);
+    printf("retained %9u  %-44s %9.1f us\n", count, "longest turn of 1024 timers", longest * 1e6);
+}
+
 static void retained(unsigned count)
 {
+    static struct timer_wheel wheel;
+    uint64_t expired = 0;
+    timer_wheel_init(&wheel, 0);
     struct router router = {0};
     struct mem_region *region = region_open(&router, 0, (64u << 20) + (size_t)count * 400);
-    struct topic_retained_config config = {seed, topic_allocator_region(region), count, 0};
+    struct topic_retained_config config = {.seed = seed,
+                                           .allocator = topic_allocator_region(region),
+                                           .count_max = count,
+                                           .wheel = &wheel,
+                                           .expired = count_expired,
+                                           .arg = &expired};
     struct topic_retained *tree = topic_retained_create(&config);
     struct topic_name name;
     char text[64];
@@ -281,7 +308,7 @@ static void retained(unsigned count)
     double begin = seconds();
     for (unsigned i = 0; i < count; i++) {
         topic_name_set(&name, &seed, &no_limits, text, topic_text(text, i));
-        topic_retained_set(tree, &name, tree, 100, &old);
+        topic_retained_set(tree, &name, tree, 100, 0, &old);
     }
     printf("retained %9u  %-44s %9.1f k/s\n", count, "set", count / (seconds() - begin) / 1e3);
     mem_stats(region, &stats);
@@ -301,6 +328,11 @@ static void retained(unsigned count)
     printf("retained %9u  %-44s %9.1f ns a message, %lu found\n", count, "walk '#' in slices of 256",
            (seconds() - begin) / (double)found * 1e9, (unsigned long)found);
     printf("retained %9u  %-44s %9.1f us\n", count, "longest slice", longest * 1e6);
+    for (unsigned i = 0; i < count; i++) {
+        topic_name_set(&name, &seed, &no_limits, text, topic_text(text, i));
+        topic_retained_set(tree, &name, tree, 100, 1000000, &old);
+    }
+    retained_expire(&wheel, count, &expired);
     munmap(router.range[0], router.size[0]);
 }
 

@@ -247,7 +247,7 @@ static uint16_t packet_id_new(struct device *device)
 
 static void publish_send(struct device *device, const struct sending *sending, bool duplicate)
 {
-    const struct mqtt_publish publish = {
+    struct mqtt_publish publish = {
         .qos = sending->qos,
         .retain = sending->retain,
         .duplicate = duplicate,
@@ -255,6 +255,10 @@ static void publish_send(struct device *device, const struct sending *sending, b
         .topic = span_of(sending->topic),
         .payload = {sending->payload, sending->length},
     };
+    if (sending->expiry_s != 0 && device->version == MQTT_V5) {
+        publish.properties.message_expiry_interval = sending->expiry_s;
+        mqtt_property_set(&publish.properties, MQTT_PROPERTY_MESSAGE_EXPIRY_INTERVAL);
+    }
     const uint32_t size = (uint32_t)mqtt_publish_size(device->version, &publish);
     uint8_t *packet = malloc(size);
     mqtt_publish_encode(packet, device->version, &publish);

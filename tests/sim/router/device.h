@@ -62,6 +62,7 @@ struct sending {
     bool released;      /* PUBREC came */
     uint8_t qos;
     bool retain;
+    uint32_t expiry_s; /* MQTT 5.0; 0: none */
     char topic[DEVICE_TOPIC_MAX];
     uint32_t length;
     uint8_t payload[];

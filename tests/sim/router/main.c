@@ -23,6 +23,7 @@ static const struct scenario scenarios[] = {
     {"strategies", "who of a shared subscription gets what, by each strategy", scenario_strategies},
     {"limits", "publishers above a limit of messages or bytes a second, in or out", scenario_limits},
     {"bounds", "levels of overload and the bound on retained messages", scenario_bounds},
+    {"expiry", "messages that expire while they are retained or wait for a session", scenario_expiry},
 };
 
 static const uint32_t scenario_count = sizeof(scenarios) / sizeof(scenarios[0]);

@@ -43,5 +43,6 @@ void scenario_filters(struct world *world);
 void scenario_strategies(struct world *world);
 void scenario_limits(struct world *world);
 void scenario_bounds(struct world *world);
+void scenario_expiry(struct world *world);
 
 #endif

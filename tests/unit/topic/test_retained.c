@@ -6,19 +6,37 @@ struct message {
     char topic[64];
     unsigned delivered;
     bool throughout; /* was there from begin to end of the walk */
+    unsigned expired;
 };
+
+enum { COUNT_MAX = 50000, TIMER_KIND = 3 };
 
 static struct test_region memory;
 static struct topic_retained *tree;
+static struct timer_wheel wheel;
+
+static void expired(void *arg, void *message)
+{
+    ((struct message *)message)->expired++;
+    ++*(unsigned *)arg;
+}
+
+static unsigned expirations;
 
 static void set_up(void)
 {
     memory = test_region_open(64 << 20);
+    expirations = 0;
+    timer_wheel_init(&wheel, 0);
     struct topic_retained_config config = {
         .seed = test_seed,
         .allocator = topic_allocator_region(memory.region),
-        .count_max = 50000,
+        .count_max = COUNT_MAX,
         .bytes_max = 1 << 20,
+        .wheel = &wheel,
+        .timer_kind = TIMER_KIND,
+        .expired = expired,
+        .arg = &expirations,
     };
     tree = topic_retained_create(&config);
     cr_assert_not_null(tree);
@@ -29,6 +47,7 @@ static void tear_down(void)
     struct topic_retained_stats stats;
     topic_retained_stats(tree, &stats);
     cr_expect_eq(stats.walks, 0);
+    cr_expect_eq(wheel.pending, 0, "timers left without messages");
     if (stats.count == 0) {
         cr_expect_eq(stats.nodes, 0, "nodes left without messages");
     }
@@ -38,10 +57,15 @@ static void tear_down(void)
 
 TestSuite(retained, .init = set_up, .fini = tear_down);
 
-static enum topic_status set(struct message *message, size_t size, void **old)
+static enum topic_status set_until(struct message *message, size_t size, uint64_t expires, void **old)
 {
     struct topic_name name;
-    return topic_retained_set(tree, name_set(&name, &test_seed, message->topic), message, size, old);
+    return topic_retained_set(tree, name_set(&name, &test_seed, message->topic), message, size, expires, old);
+}
+
+static enum topic_status set(struct message *message, size_t size, void **old)
+{
+    return set_until(message, size, 0, old);
 }
 
 static void *take(const char *topic)
@@ -111,6 +135,83 @@ Test(retained, bounds_refuse_without_change)
     cr_expect_eq(set(&b, 1, &old), TOPIC_OK);
     take("a");
     take("b");
+}
+
+/* Nobody walks over them, and yet their room is free when their time has passed, to the last message and byte. */
+Test(retained, expired_ones_count_against_no_bound)
+{
+    enum { SECOND = 1000000, SIZE = (1 << 20) / COUNT_MAX };
+    static struct message messages[COUNT_MAX];
+    struct message next = {"next"}, large = {"large"};
+    struct topic_retained_stats stats;
+    void *old;
+    for (unsigned i = 0; i < COUNT_MAX; i++) {
+        snprintf(messages[i].topic, sizeof(messages[i].topic), "e/%u/%u", i % 100, i);
+        cr_assert_eq(set_until(&messages[i], SIZE, i < COUNT_MAX / 2 ? SECOND : 3 * SECOND, &old), TOPIC_OK);
+    }
+    timer_wheel_advance(&wheel, SECOND, UINT32_MAX);
+    cr_expect_eq(expirations, 0, "before their time");
+    cr_expect_eq(set(&next, 1, &old), TOPIC_FULL);
+    timer_wheel_advance(&wheel, SECOND + 1000, UINT32_MAX);
+    cr_expect_eq(expirations, COUNT_MAX / 2);
+    topic_retained_stats(tree, &stats);
+    cr_expect_eq(stats.count, COUNT_MAX / 2);
+    cr_expect_eq(stats.bytes, COUNT_MAX / 2 * SIZE);
+    cr_expect_eq(walk_all("e/#"), COUNT_MAX / 2);
+    cr_expect_eq(set(&next, 1, &old), TOPIC_OK);
+    cr_expect_eq(set(&large, (1 << 20) - COUNT_MAX / 2 * SIZE, &old), TOPIC_FULL, "one byte is taken by the next");
+    timer_wheel_advance(&wheel, 4 * SECOND, UINT32_MAX);
+    cr_expect_eq(expirations, COUNT_MAX);
+    cr_expect_eq(set(&large, (1 << 20) - 1, &old), TOPIC_OK);
+    cr_expect_eq(take("next"), &next);
+    cr_expect_eq(take("large"), &large);
+}
+
+Test(retained, a_replaced_or_removed_message_expires_no_more)
+{
+    struct message short_one = {"a"}, long_one = {"a"}, forever = {"a"}, other = {"b"};
+    void *old;
+    set_until(&short_one, 1, 1000, &old);
+    set_until(&long_one, 1, 9000, &old);
+    cr_expect_eq(old, &short_one);
+    set_until(&other, 1, 1000, &old);
+    cr_expect_eq(take("b"), &other);
+    timer_wheel_advance(&wheel, 2000, UINT32_MAX);
+    cr_expect_eq(get("a"), &long_one);
+    set(&forever, 1, &old);
+    cr_expect_eq(old, &long_one);
+    timer_wheel_advance(&wheel, 20000, UINT32_MAX);
+    cr_expect_eq(get("a"), &forever);
+    cr_expect_eq(expirations, 0);
+    set_until(&short_one, 1, 30000, &old);
+    timer_wheel_advance(&wheel, 40000, UINT32_MAX);
+    cr_expect_eq(short_one.expired, 1);
+    cr_expect_null(get("a"));
+}
+
+/* A walk stands on the node whose message expires. */
+Test(retained, a_walk_survives_expiry)
+{
+    static struct message messages[100];
+    struct topic_retained_walk walk;
+    struct topic_filter_name filter = filter_named("#");
+    unsigned count = 0;
+    uint64_t now = 0;
+    void *old;
+    for (unsigned i = 0; i < 100; i++) {
+        snprintf(messages[i].topic, sizeof(messages[i].topic), "x/%u/%u", i % 5, i);
+        set_until(&messages[i], 1, i % 2 == 0 ? 1000 * (1 + i) : 0, &old);
+    }
+    topic_retained_walk_begin(&walk, tree, &filter);
+    while (topic_retained_walk_next(&walk, 1, count_delivery, &count)) {
+        timer_wheel_advance(&wheel, now += 500, UINT32_MAX);
+    }
+    timer_wheel_advance(&wheel, now + 1000000, UINT32_MAX);
+    for (unsigned i = 0; i < 100; i++) {
+        cr_expect(messages[i].delivered == 1 || (i % 2 == 0 && messages[i].delivered == 0), "message %u", i);
+        cr_expect_eq(messages[i].expired, i % 2 == 0);
+        take(messages[i].topic);
+    }
 }
 
 /* Random topics; each filter delivers exactly those that the plain definition names. */
