@@ -130,14 +130,6 @@ static enum packet_result packets_handle(struct worker *worker, struct client *c
     return PACKET_DONE;
 }
 
-static enum packet_result packets_in_place(struct worker *worker, struct client *client, const uint8_t *bytes,
-                                           uint32_t n, uint32_t *used)
-{
-    *used = 0;
-    struct look_ahead ahead = look_ahead_begin(worker->routes, bytes, n);
-    return packets_handle(worker, client, bytes, n, used, &ahead);
-}
-
 static void consume(struct client *client, uint32_t length)
 {
     tcp_consume(client->tcp, length);
@@ -250,6 +242,7 @@ static bool is_read(const struct client *client)
 static enum packet_result packets_read(struct worker *worker, struct client *client)
 {
     uint32_t budget = READ_BUDGET;
+    struct look_ahead ahead = look_ahead_begin(worker->routes, client->over_websocket ? NULL : client->tcp);
     while (is_read(client)) {
         uint32_t n, used = 0;
         const uint32_t before = tcp_readable_bytes(client->tcp);
@@ -264,7 +257,8 @@ static enum packet_result packets_read(struct worker *worker, struct client *cli
         if (client->partial != NULL) {
             result = partial_take(worker, client, bytes, n);
         } else {
-            result = packets_in_place(worker, client, bytes, n, &used);
+            look_ahead_segment(&ahead, bytes, n);
+            result = packets_handle(worker, client, bytes, n, &used, &ahead);
             if (result == PACKET_CLOSED) {
                 return result;
             }

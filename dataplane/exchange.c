@@ -10,8 +10,9 @@
 #include "dataplane/worker.h"
 
 enum {
-    RING_SIZE = 4096,      /* packets */
-    RECEIVE_MAX = 512,     /* packets of a queue, or of a ring, per iteration */
+    RING_SIZE = 4096,  /* packets */
+    RECEIVE_MAX = 512, /* packets of a queue, or of a ring, per iteration */
+    RECEIVE_BYTES = 128 * 1024,
     SEND_MAX = 512,        /* packets of a ring per iteration */
     STEERING_ENTRIES = 128 /* as the redirection table of common devices */
 };
@@ -202,11 +203,13 @@ static uint32_t receive_burst(struct worker *worker, uint32_t interface)
  */
 static uint32_t receive_queue(struct worker *worker, uint32_t interface)
 {
+    const uint64_t *bytes = &net_counters(worker->net)[NET_COUNTER_bytes_received];
+    const uint64_t enough = *bytes + RECEIVE_BYTES;
     uint32_t packets = 0, count;
     do {
         count = receive_burst(worker, interface);
         packets += count;
-    } while (count == EXCHANGE_BURST && packets < RECEIVE_MAX);
+    } while (count == EXCHANGE_BURST && packets < RECEIVE_MAX && *bytes < enough);
     return packets;
 }
 

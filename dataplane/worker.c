@@ -146,7 +146,7 @@ static int net_create(struct worker *worker, struct shm_error *error)
 /* Topics that the match cache has room for. */
 static uint32_t cache_topics(const struct shm_dataplane_config *config)
 {
-    const uint64_t fitting = config->memory_per_worker / 8 / TOPIC_CACHE_ENTRY;
+    const uint64_t fitting = config->memory_per_worker / 4 / TOPIC_CACHE_ENTRY;
     return config->match_cache_topics != 0 ? config->match_cache_topics
                                            : (uint32_t)rte_align64prevpow2(RTE_MIN(fitting, UINT64_C(1) << 26));
 }

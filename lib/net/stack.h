@@ -17,7 +17,7 @@ enum {
     NET_BURST = 64,
     NET_PREFETCH = 32,     /* frames parsed before the first is processed */
     NET_PREFETCH_NEAR = 8, /* segments between the look at a connection and its use */
-    NET_DELIVER_AHEAD = 12,
+    NET_DELIVER_AHEAD = 24,
     NET_OUTPUT_AHEAD = 8,
     NET_BUFFERS = 32,
     NET_BUFFERS_AHEAD = 8,

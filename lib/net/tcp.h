@@ -120,8 +120,8 @@ static inline const uint8_t *tcp_peek(const struct tcp_connection *connection, u
     return segment->data;
 }
 
-/* The run after the one that starts at `data` (as returned by either function): look further without consuming. */
-const uint8_t *tcp_peek_next(const struct tcp_connection *connection, const uint8_t *data, uint32_t *length);
+/* The run after the one that ends at `end` (its address and length added): look further without consuming. */
+const uint8_t *tcp_peek_next(const struct tcp_connection *connection, const uint8_t *end, uint32_t *length);
 
 /* Copy out `length` unread bytes starting `offset` bytes in, without consuming. Returns bytes copied. */
 uint32_t tcp_copy(const struct tcp_connection *connection, uint32_t offset, void *to, uint32_t length);

@@ -178,11 +178,11 @@ void tcp_abort(struct tcp_connection *c)
 
 /* ---- Receiving. */
 
-const uint8_t *tcp_peek_next(const struct tcp_connection *c, const uint8_t *data, uint32_t *length)
+const uint8_t *tcp_peek_next(const struct tcp_connection *c, const uint8_t *end, uint32_t *length)
 {
     const struct tcp_segment *segment = c->receive_head;
 
-    while (segment && segment->data != data)
+    while (segment && segment->data + segment->length != end)
         segment = segment->next;
     segment = segment ? segment->next : NULL;
     *length = segment ? segment->length : 0;

@@ -67,7 +67,7 @@ const struct topic_route *topic_cache_route(struct topic_cache *cache, const cha
  * for caches that are large (topic_cache_is_large). The bytes are looked at again during the next TOPIC_CACHE_AHEAD
  * calls: their memory must stay readable, and what it holds then decides whether the hint is a good one, no more.
  */
-#define TOPIC_CACHE_AHEAD 12u
+#define TOPIC_CACHE_AHEAD 32u
 void topic_cache_announce(struct topic_cache *cache, const char *topic, size_t length);
 
 /* Has it grown beyond what the CPU's caches hold? */
