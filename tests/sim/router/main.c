@@ -24,6 +24,8 @@ static const struct scenario scenarios[] = {
     {"limits", "publishers above a limit of messages or bytes a second, in or out", scenario_limits},
     {"bounds", "levels of overload and the bound on retained messages", scenario_bounds},
     {"expiry", "messages that expire while they are retained or wait for a session", scenario_expiry},
+    {"stall", "publishers wait while the worker of their subscriber does nothing", scenario_stall},
+    {"collisions", "topics and filters whose hashes are nearly all the same", scenario_collisions},
 };
 
 static const uint32_t scenario_count = sizeof(scenarios) / sizeof(scenarios[0]);

@@ -44,5 +44,7 @@ void scenario_strategies(struct world *world);
 void scenario_limits(struct world *world);
 void scenario_bounds(struct world *world);
 void scenario_expiry(struct world *world);
+void scenario_stall(struct world *world);
+void scenario_collisions(struct world *world);
 
 #endif

@@ -37,6 +37,7 @@ struct world {
     struct shm_config config;   /* change it between world_init and world_begin */
     uint32_t websocket_percent; /* of devices that connect over WebSocket */
     uint32_t mailbox_slots;
+    uint64_t weaken;     /* bits of every topic's hash to clear, as in struct topic_seed */
     uint32_t queues;     /* of the port, 1 to workers */
     uint32_t freeze_ppm; /* how often a worker stops for a while, per step */
     uint64_t freeze_us;  /* at most */
