@@ -25,8 +25,10 @@ uint8_t *buffer_grow(struct buffer *buffer, uint32_t length)
 
 void buffer_cut(struct buffer *buffer, uint32_t length)
 {
-    memmove(buffer->data, buffer->data + length, buffer->length - length);
-    buffer->length -= length;
+    if (length > 0) { /* there may be no bytes yet at all */
+        memmove(buffer->data, buffer->data + length, buffer->length - length);
+        buffer->length -= length;
+    }
 }
 
 static void buffer_free(struct buffer *buffer)
