@@ -11,6 +11,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/sim/script.h"
 
+#include <rte_ip.h>
 #include <rte_mbuf.h>
 #include <string.h>
 
@@ -135,6 +136,95 @@ static void neighbour(struct script *s, struct reader *reader)
     script_icmp6(s, script_peer_ip6, script_our_ip6, 255, bytes, kind & 2 ? 24 : 32);
 }
 
+/* A query of the multicast router, with whatever it asks. */
+static void listener_query(struct script *s, struct reader *reader)
+{
+    static const uint8_t router[16] = {0xfe, 0x80, [15] = 9}, all_nodes[16] = {0xff, 2, [15] = 1};
+    uint8_t query[64] = {130};
+    const uint8_t kind = (uint8_t)take(reader, 1);
+    const uint32_t length = 24 + take(reader, 1) % (sizeof query - 24);
+
+    query[1] = kind >> 6;
+    for (uint32_t i = 4; i < length; i++)
+        query[i] = (uint8_t)take(reader, 1);
+    script_icmp6(s, kind & 1 ? script_peer_ip6 : router, kind & 2 ? script_our_ip6 : all_nodes, kind & 4 ? 255 : 1,
+                 query, length);
+}
+
+/* Many echo requests in one moment: more than are answered in a second. */
+static void echoes(struct script *s, struct reader *reader)
+{
+    const bool ip6 = take(reader, 1) & 1;
+    const uint32_t count = take(reader, 1) % 16, length = 8 + take(reader, 1) % 57;
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t echo[64] = {ip6 ? 128 : 8, [5] = 1, [7] = (uint8_t)i};
+        if (ip6) {
+            script_icmp6(s, script_peer_ip6, script_our_ip6, 64, echo, length);
+        } else {
+            const uint16_t sum = (uint16_t)~rte_raw_cksum(echo, length);
+            memcpy(echo + 2, &sum, 2);
+            script_ip4(s, script_peer_ip, script_our_ip, 1, echo, length);
+        }
+    }
+}
+
+/* How the next segment comes: in two pieces that may overlap, miss, come in any order and carry any ECN mark. */
+static struct {
+    uint32_t cut, start;
+    uint8_t marks[2];
+    bool backwards, open_end;
+} pieces;
+
+static void piece_send(struct script *s, const uint8_t *frame, uint32_t start, uint32_t end, bool more, uint8_t mark)
+{
+    uint8_t piece[2000], *ip = piece + 14;
+
+    if (start >= end)
+        return;
+    memcpy(piece, frame, 34);
+    memcpy(piece + 34, frame + 34 + start, end - start);
+    ip[1] = mark & 3;
+    ip[2] = (uint8_t)((20 + end - start) >> 8);
+    ip[3] = (uint8_t)(20 + end - start);
+    ip[4] = 0;
+    ip[5] = mark >> 6;
+    ip[6] = (uint8_t)((more ? 0x20 : 0) | start >> 11);
+    ip[7] = (uint8_t)(start >> 3);
+    ip[10] = ip[11] = 0;
+    const uint16_t sum = (uint16_t)~rte_raw_cksum(ip, 20);
+    memcpy(ip + 10, &sum, 2);
+    script_frame(s, piece, 34 + end - start);
+}
+
+static void in_pieces(struct script *s, const uint8_t *frame, uint32_t length)
+{
+    const uint32_t total = length - 34, cut = pieces.cut < total ? pieces.cut : total;
+
+    s->divert = NULL;
+    for (unsigned i = 0; i < 2; i++) {
+        if ((i == 0) != pieces.backwards)
+            piece_send(s, frame, 0, cut, true, pieces.marks[0]);
+        else
+            piece_send(s, frame, pieces.start, total, pieces.open_end, pieces.marks[1]);
+    }
+}
+
+static void segment_in_pieces(struct script *s, struct reader *reader)
+{
+    const uint8_t kind = (uint8_t)take(reader, 1);
+
+    pieces.cut = take(reader, 1) * 8;
+    pieces.start = kind & 1 ? take(reader, 1) * 8 : pieces.cut;
+    pieces.backwards = kind & 2;
+    pieces.open_end = kind & 4;
+    pieces.marks[0] = (uint8_t)take(reader, 1);
+    pieces.marks[1] = (uint8_t)take(reader, 1);
+    s->divert = in_pieces;
+    segment(s, reader);
+    s->divert = NULL;
+}
+
 static void sack(struct script *s, struct reader *reader)
 {
     struct tcp_sack_block blocks[TCP_SACK_BLOCKS];
@@ -209,9 +299,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     s.config.callbacks.troubled = script_troubled;
     script_use_ip6(&s);
     s.config.receive_buffer = s.config.send_buffer = 16384;
+    s.config.echo_replies = 8; /* a second: soon reached */
     state_enter(&s, state);
     for (unsigned records = 0; reader.left && records < 200; records++) {
-        switch (take(&reader, 1) % 7) {
+        switch (take(&reader, 1) % 11) {
         case 0:
             segment(&s, &reader);
             break;
@@ -229,6 +320,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             break;
         case 6:
             neighbour(&s, &reader);
+            break;
+        case 7:
+            listener_query(&s, &reader);
+            break;
+        case 8:
+            echoes(&s, &reader);
+            break;
+        case 9:
+            segment_in_pieces(&s, &reader);
+            break;
+        case 10: /* minutes: cookies age, reassembly and neighbours time out */
+            script_wait(&s, take(&reader, 1) * UINT64_C(15000000));
             break;
         default:
             script_wait(&s, take(&reader, 2) * 1000);
