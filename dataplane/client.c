@@ -266,6 +266,9 @@ static enum packet_result packets_read(struct worker *worker, struct client *cli
                 consume(client, used);
             } else if (result == PACKET_DONE) {
                 result = packet_spanning(worker, client, &progress);
+                if (result == PACKET_DONE && progress && ahead.routes != NULL) {
+                    look_ahead_step(&ahead);
+                }
             }
         }
         if (result != PACKET_DONE || !progress) {

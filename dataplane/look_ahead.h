@@ -24,17 +24,17 @@ struct look_ahead {
 /* The packet's last `rest` bytes, 0 or more, lie behind the segment: on to what follows them. */
 static inline void look_ahead_cross(struct look_ahead *ahead, uint32_t rest)
 {
-    uint32_t n = 0;
+    const uint8_t *bytes;
+    uint32_t n;
     ahead->at = NULL;
-    do {
-        rest -= n;
-        const uint8_t *bytes = ahead->tcp == NULL ? NULL : tcp_peek_next(ahead->tcp, ahead->end, &n);
-        if (bytes == NULL) {
+    while (ahead->tcp != NULL && (bytes = tcp_peek_next(ahead->tcp, ahead->end, &n)) != NULL) {
+        ahead->end = bytes + n;
+        if (rest < n) {
+            ahead->at = bytes + rest;
             return;
         }
-        ahead->at = bytes + rest;
-        ahead->end = bytes + n;
-    } while (rest >= n);
+        rest -= n;
+    }
 }
 
 /* Announces the topic of the packet at the cursor, if it is a PUBLISH. Those announced before go on in any case. */
