@@ -637,7 +637,7 @@ void client_upcoming(void *arg, struct tcp_connection *tcp)
     rte_prefetch0(client->session);
     rte_prefetch0(&client->session->messages_in);
     const uint8_t *bytes = tcp_peek(tcp, &n);
-    if (n > 0 && client->partial == NULL) {
+    if (n > 0 && client->partial == NULL && !client->over_websocket) { /* whose bytes are still masked */
         look_ahead_first(worker->routes, bytes, n);
     }
 }

@@ -11,6 +11,7 @@
 
 #include "dataplane/capture.h"
 #include "dataplane/eal.h"
+#include "dataplane/look_ahead.h"
 #include "dataplane/pool.h"
 #include "dataplane/statistics.h"
 #include "dataplane/worker.h"
@@ -119,6 +120,7 @@ void dataplane_describe(struct dataplane *dataplane, const struct shm_config *co
     dataplane->config = *config;
     dataplane->worker_count = config->dataplane.workers;
     dataplane->mailbox_slots = MAILBOX_SLOTS;
+    dataplane->look_ahead_from = LOOK_AHEAD_FROM;
     dataplane->topic_limits = (struct topic_limits){.levels = (uint16_t)config->mqtt.max_topic_levels,
                                                     .length = (uint16_t)config->mqtt.max_topic_length};
     dataplane->filters_max = (uint32_t)RTE_MAX((uint64_t)FILTERS_MIN, RTE_MIN(subscriptions, UINT64_C(16) << 20));

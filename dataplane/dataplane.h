@@ -33,6 +33,7 @@ struct dataplane {
     uint32_t lcores[SHM_WORKERS_MAX]; /* of each worker */
     uint8_t steering[128];            /* worker of each hash bucket, see exchange.h */
     uint32_t mailbox_slots;           /* of each mailbox, a power of two */
+    uint32_t look_ahead_from;         /* topics in use from which on workers read ahead (look_ahead.h) */
     struct topic_shared *shared;      /* written by the main lcore; NULL with one worker */
     struct doorbell housekeeper_bell; /* of the main lcore */
     uint64_t overload_cycles;         /* of an iteration that is too long; UINT64_MAX: none is */

@@ -182,6 +182,7 @@ static int topics_create(struct worker *worker, struct shm_error *error)
         .subscribers = worker->subscribers,
         .shared = dataplane->shared,
         .entries = cache_topics(&worker->config->dataplane),
+        .large_from = dataplane->look_ahead_from,
     };
     worker->routes = worker->subscribers == NULL ? NULL : topic_cache_create(&cache);
     if (mqtt->shared_strategy == SHM_SHARED_LEAST_BACKLOG) {

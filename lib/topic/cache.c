@@ -518,7 +518,7 @@ void topic_cache_announce(struct topic_cache *cache, const char *topic, size_t l
 
 bool topic_cache_is_large(const struct topic_cache *cache)
 {
-    return cache->sets > SETS_FIRST;
+    return cache->sets * WAYS > cache->config.large_from;
 }
 
 void topic_cache_stats(const struct topic_cache *cache, struct topic_cache_stats *stats)

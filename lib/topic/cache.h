@@ -40,6 +40,7 @@ struct topic_cache_config {
     const struct topic_subscribers *subscribers;
     const struct topic_shared *shared; /* NULL: one worker, no shared table; workers is then 1 when filters matched */
     uint32_t entries;                  /* most topics remembered, rounded up to a power of two; touched as it is used */
+    uint32_t large_from;               /* room for more topics than that is more than the CPU's caches hold */
 };
 
 struct topic_cache_stats {

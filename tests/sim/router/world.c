@@ -404,6 +404,7 @@ void world_begin(struct world *world)
     dataplane_describe(dataplane, &world->config);
     clock_init(&dataplane->clock);
     dataplane->mailbox_slots = world->mailbox_slots;
+    dataplane->look_ahead_from = 0; /* always: what only large routers do is to be seen here too */
     dataplane->seed.weaken = world->weaken;
     dataplane->pool = router_pool;
     dataplane->port_count = 1;

@@ -23,8 +23,12 @@ static void open_with(const struct topic_seed *with, uint32_t entries)
     shared = topic_shared_create(&shared_config);
     struct topic_subscribers_config config = {seed, memory.region, 1000, presence, NULL};
     table = topic_subscribers_create(&config);
-    struct topic_cache_config cache_config = {
-        .seed = seed, .region = memory.region, .subscribers = table, .shared = shared, .entries = entries};
+    struct topic_cache_config cache_config = {.seed = seed,
+                                              .region = memory.region,
+                                              .subscribers = table,
+                                              .shared = shared,
+                                              .entries = entries,
+                                              .large_from = 4096};
     cache = topic_cache_create(&cache_config);
     cr_assert(shared != NULL && table != NULL && cache != NULL);
 }
