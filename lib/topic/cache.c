@@ -299,17 +299,21 @@ static void tables_prefetch_entry(const struct topic_cache *cache, uint64_t hash
 /* Match into the cache's scratch lists. */
 static bool route_match(struct topic_cache *cache, struct topic_route *route)
 {
+    struct topic_search searches[TOPIC_SEARCHES_MAX];
+    uint32_t count = 2;
     cache->filters.count = 0;
     cache->groups.count = 0;
-    /* Step by step for both tables, so that memory is waited for twice and not four times. */
-    tables_prefetch(cache, cache->name.hash);
-    tables_prefetch_entry(cache, cache->name.hash);
-    if (!topic_subscribers_match(cache->config.subscribers, &cache->name, &cache->filters, &cache->groups)) {
+    topic_subscribers_search(cache->config.subscribers, &cache->filters, &cache->groups, searches);
+    if (cache->config.shared != NULL) {
+        topic_shared_search(cache->config.shared, &cache->shared, searches + 2);
+        count += 2;
+    }
+    if (!topic_index_match(searches, count, &cache->name)) {
         return false;
     }
     cache->shared.share_count = 0;
     cache->shared.workers = cache->filters.count > 0;
-    if (cache->config.shared != NULL && !topic_shared_match(cache->config.shared, &cache->name, &cache->shared)) {
+    if (cache->config.shared != NULL && !topic_shared_sum(&cache->shared)) {
         return false;
     }
     if (cache->filters.count > UINT16_MAX || cache->groups.count > UINT16_MAX ||

@@ -19,6 +19,7 @@ struct topic_node {
     uint32_t id;   /* what children are hashed with */
     struct topic_node *parent;
     _Atomic(struct topic_node *) plus;  /* the child '+' */
+    _Atomic(struct topic_node *) only;  /* the child that is not '+', if it never had a sibling */
     _Atomic(struct topic_entry *) here; /* the filter that ends with this level */
     _Atomic(struct topic_entry *) many; /* the filter that ends with '#' below this level */
     _Atomic uint32_t literals;          /* children that are not '+': none, no look-up */
@@ -287,9 +288,30 @@ static struct topic_node *child_create(struct topic_index *index, struct topic_n
         atomic_store_explicit(&parent->plus, node, memory_order_release);
     } else {
         uint32_t literals = atomic_load_explicit(&parent->literals, memory_order_relaxed);
+        if (literals == 0) {
+            atomic_store_explicit(&parent->only, node, memory_order_release);
+        }
         atomic_store_explicit(&parent->literals, literals + 1, memory_order_release);
     }
     return node;
+}
+
+/*
+ * Take the node from its parent. A reader that sees one literal child and `only` set looks at no other. So `only` is
+ * set where there was no child at all, and cleared before the count that follows says how many are left.
+ */
+static void child_unlink(const struct topic_node *node)
+{
+    struct topic_node *parent = node->parent;
+    if (node->is_plus) {
+        atomic_store_explicit(&parent->plus, NULL, memory_order_release);
+        return;
+    }
+    if (atomic_load_explicit(&parent->only, memory_order_relaxed) == node) {
+        atomic_store_explicit(&parent->only, NULL, memory_order_release);
+    }
+    uint32_t literals = atomic_load_explicit(&parent->literals, memory_order_relaxed);
+    atomic_store_explicit(&parent->literals, literals - 1, memory_order_release);
 }
 
 static bool node_is_unused(const struct topic_node *node)
@@ -308,12 +330,7 @@ static void nodes_prune(struct topic_index *index, struct topic_node *node)
         struct level_cursor cursor = {.at = node->level, .length = node->length};
         struct node_key key = child_key(index, parent, &cursor);
         topic_table_remove(&index->nodes, key.hash, node);
-        if (node->is_plus) {
-            atomic_store_explicit(&parent->plus, NULL, memory_order_release);
-        } else {
-            uint32_t literals = atomic_load_explicit(&parent->literals, memory_order_relaxed);
-            atomic_store_explicit(&parent->literals, literals - 1, memory_order_release);
-        }
+        child_unlink(node);
         index_retire(index, node, node_size(node));
         node = parent;
     }
@@ -453,91 +470,161 @@ uint32_t topic_index_retire_max(const struct topic_index *index)
 
 /* ---- matching ---- */
 
+/*
+ * The tries of all searches are walked together, a batch of steps at a time, and each batch in three rounds, so that
+ * the waits for memory overlap: what a round reads was asked for in the round before. In a large table a step alone
+ * would wait for its bucket and for its node, one after the other.
+ */
+#define MATCH_BATCH 8u
+
 struct match_step {
     const struct topic_node *node;
-    unsigned level;
+    struct topic_search *search;
+    uint32_t level;
 };
 
-static bool matches_offer(struct topic_matches *matches, struct topic_entry *entry)
-{
-    return entry == NULL || topic_matches_append(matches, entry);
-}
-
-/* Acquire pairs with the release in wildcard_add. */
-static bool matches_offer_link(struct topic_matches *matches, const _Atomic(struct topic_entry *) *link)
-{
-    return matches_offer(matches, atomic_load_explicit(link, memory_order_acquire));
-}
-
-/* Ask memory for the bucket that the step after this one begins with: another branch is walked meanwhile. */
-static void child_prefetch(const struct topic_index *index, const struct topic_node *parent, struct topic_name *name,
-                           unsigned level)
-{
-    if (level < name->levels && atomic_load_explicit(&parent->literals, memory_order_relaxed) != 0) {
-        topic_table_prefetch(&index->nodes, child_hash(parent, topic_name_token(name, level)));
-    }
-}
-
-/* The literal child for a level of the topic. */
-static const struct topic_node *child_for_topic(const struct topic_index *index, const struct topic_node *parent,
-                                                struct topic_name *name, unsigned level)
-{
-    struct node_key key = {
-        .parent = parent,
-        .level = name->text + name->starts[level],
-        .length = (uint16_t)(name->starts[level + 1] - 1 - name->starts[level]),
-        .hash = child_hash(parent, topic_name_token(name, level)),
-    };
-    return child_find(index, &key);
-}
+/* A step that goes on to the literal child. */
+struct match_lookup {
+    struct match_step step;
+    uint64_t hash;
+    const struct topic_node *only; /* the one literal child there is: no need for the table */
+};
 
 /*
- * Depth first. A step is taken off the stack and puts at most two of the next level on it, so the stack never holds
- * more than one step a level and one.
+ * Depth first in batches. A batch takes the deepest steps there are, at most two new ones come of each, one level
+ * deeper. So when steps of some level are put here, none of that level or below is left: a level never has more than
+ * two batches. At the root it has one for each search.
  */
-static bool match_wildcards(const struct topic_index *index, struct topic_name *name, struct topic_matches *matches)
+struct match_walk {
+    struct topic_name *name;
+    bool complete;
+    uint32_t depth;
+    struct match_step stack[2 * MATCH_BATCH * (TOPIC_LEVELS_MAX + 1)];
+};
+
+/* Acquire pairs with the release in wildcard_add. */
+static void match_offer_link(struct match_walk *walk, const struct topic_search *search,
+                             const _Atomic(struct topic_entry *) *link)
 {
-    struct match_step stack[TOPIC_LEVELS_MAX + 2];
-    unsigned depth = 0;
-    bool complete = true;
-    stack[depth++] = (struct match_step){&index->root, 0};
-    while (depth > 0) {
-        struct match_step step = stack[--depth];
-        const struct topic_node *node = step.node;
-        /* REQ MQTT-5 [MQTT-4.7.2-1]: a leading wildcard does not match '$' topics [test: topic/match_table] */
-        bool wildcards = step.level > 0 || name->text[0] != '$';
-        matches->visited++;
-        if (wildcards) {
-            complete &= matches_offer_link(matches, &node->many);
-        }
-        if (step.level == name->levels) {
-            complete &= matches_offer_link(matches, &node->here);
-            continue;
-        }
-        /* Acquire pairs with the release in child_create, for '+' and for the count of the others. */
-        const struct topic_node *plus = atomic_load_explicit(&node->plus, memory_order_acquire);
-        if (plus != NULL && wildcards) {
-            child_prefetch(index, plus, name, step.level + 1);
-            stack[depth++] = (struct match_step){plus, step.level + 1};
-        }
-        if (atomic_load_explicit(&node->literals, memory_order_acquire) != 0) {
-            const struct topic_node *child = child_for_topic(index, node, name, step.level);
-            if (child != NULL) {
-                child_prefetch(index, child, name, step.level + 1);
-                stack[depth++] = (struct match_step){child, step.level + 1};
-            }
-        }
-    }
-    return complete;
+    struct topic_entry *entry = atomic_load_explicit(link, memory_order_acquire);
+    walk->complete &= entry == NULL || topic_matches_append(search->matches, entry);
 }
 
-/* REQ MQTT-3.1.1 [MQTT-4.7.2-1]: as for MQTT 5.0, in match_wildcards() [test: topic/match_table] */
-/* REQ MQTT-3.1.1 [MQTT-4.7.3-4]: bytes are compared with bytes [test: topic/match_table] */
-bool topic_index_match(const struct topic_index *index, struct topic_name *name, struct topic_matches *matches)
+static void match_push(struct match_walk *walk, struct match_step step)
 {
-    matches->visited = 0;
-    bool complete = match_wildcards(index, name, matches);
-    return matches_offer(matches, exact_find(index, name->hash, name->text, name->length)) && complete;
+    walk->stack[walk->depth++] = step;
+}
+
+/* Ask for the literal child, or for the bucket that leads to it. False when there is none. */
+static bool lookup_begin(struct match_walk *walk, struct match_lookup *lookup)
+{
+    const struct topic_node *node = lookup->step.node;
+    /* Acquire pairs with the releases in child_create and child_unlink: `only` is at least as new as the count. */
+    const uint32_t literals = atomic_load_explicit(&node->literals, memory_order_acquire);
+    if (literals == 0) {
+        return false;
+    }
+    lookup->hash = child_hash(node, topic_name_token(walk->name, lookup->step.level));
+    lookup->only = literals == 1 ? atomic_load_explicit(&node->only, memory_order_acquire) : NULL;
+    if (lookup->only != NULL) {
+        __builtin_prefetch(lookup->only);
+    } else {
+        topic_table_prefetch(&lookup->step.search->index->nodes, lookup->hash);
+    }
+    return true;
+}
+
+/* What the node itself says, and '+'. */
+static bool step_begin(struct match_walk *walk, struct match_lookup *lookup)
+{
+    const struct match_step step = lookup->step;
+    /* REQ MQTT-5 [MQTT-4.7.2-1]: a leading wildcard does not match '$' topics [test: topic/match_table] */
+    const bool wildcards = step.level > 0 || walk->name->text[0] != '$';
+    step.search->matches->visited++;
+    if (wildcards) {
+        match_offer_link(walk, step.search, &step.node->many);
+    }
+    if (step.level == walk->name->levels) {
+        match_offer_link(walk, step.search, &step.node->here);
+        return false;
+    }
+    /* Acquire pairs with the release in child_create. */
+    const struct topic_node *plus = atomic_load_explicit(&step.node->plus, memory_order_acquire);
+    if (plus != NULL && wildcards) {
+        __builtin_prefetch(plus);
+        match_push(walk, (struct match_step){plus, step.search, step.level + 1});
+    }
+    return lookup_begin(walk, lookup);
+}
+
+static void lookup_end(struct match_walk *walk, const struct match_lookup *lookup)
+{
+    const struct match_step step = lookup->step;
+    const struct topic_name *name = walk->name;
+    const struct node_key key = {
+        .parent = step.node,
+        .level = name->text + name->starts[step.level],
+        .length = (uint16_t)(name->starts[step.level + 1] - 1 - name->starts[step.level]),
+        .hash = lookup->hash,
+    };
+    const struct topic_node *child = lookup->only;
+    if (child == NULL) {
+        child = child_find(step.search->index, &key);
+    } else if (!node_same(child, &key)) {
+        child = NULL;
+    }
+    if (child != NULL) {
+        match_push(walk, (struct match_step){child, step.search, step.level + 1});
+    }
+}
+
+static void match_batch(struct match_walk *walk)
+{
+    struct match_lookup lookups[MATCH_BATCH];
+    struct match_step batch[MATCH_BATCH];
+    const uint32_t steps = walk->depth < MATCH_BATCH ? walk->depth : MATCH_BATCH;
+    uint32_t count = 0;
+    walk->depth -= steps;
+    memcpy(batch, &walk->stack[walk->depth], steps * sizeof(batch[0]));
+    for (uint32_t i = 0; i < steps; i++) {
+        lookups[count].step = batch[i];
+        count += step_begin(walk, &lookups[count]);
+    }
+    for (uint32_t i = 0; i < count && count > 1; i++) { /* alone it would only read the bucket twice */
+        if (lookups[i].only == NULL) {
+            topic_table_prefetch_object(&lookups[i].step.search->index->nodes, lookups[i].hash);
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        lookup_end(walk, &lookups[i]);
+    }
+}
+
+/* REQ MQTT-3.1.1 [MQTT-4.7.2-1]: as for MQTT 5.0, in step_begin() [test: topic/match_table] */
+/* REQ MQTT-3.1.1 [MQTT-4.7.3-4]: bytes are compared with bytes [test: topic/match_table] */
+bool topic_index_match(struct topic_search *searches, uint32_t count, struct topic_name *name)
+{
+    struct match_walk walk;
+    walk.name = name;
+    walk.complete = true;
+    walk.depth = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        searches[i].matches->visited = 0;
+        topic_index_prefetch(searches[i].index, name->hash);
+        match_push(&walk, (struct match_step){&searches[i].index->root, &searches[i], 0});
+    }
+    match_batch(&walk);
+    for (uint32_t i = 0; i < count; i++) {
+        topic_index_prefetch_entry(searches[i].index, name->hash);
+    }
+    while (walk.depth > 0) {
+        match_batch(&walk);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct topic_entry *entry = exact_find(searches[i].index, name->hash, name->text, name->length);
+        walk.complete &= entry == NULL || topic_matches_append(searches[i].matches, entry);
+    }
+    return walk.complete;
 }
 
 void topic_index_prefetch(const struct topic_index *index, uint64_t hash)

@@ -88,13 +88,25 @@ void topic_index_remove(struct topic_index *index, struct topic_entry *entry);
 /* Most objects that one add or remove can retire: what a bounded retire hook must have room for. */
 uint32_t topic_index_retire_max(const struct topic_index *index);
 
-/* Append every entry whose filter matches. False when `matches` could not grow (what was found so far is in it). */
-bool topic_index_match(const struct topic_index *index, struct topic_name *name, struct topic_matches *matches);
+/* What is to be matched, and where to put what is found. */
+struct topic_search {
+    const struct topic_index *index;
+    struct topic_matches *matches; /* appended to */
+};
+
+/* Searches that one call takes at most. */
+#define TOPIC_SEARCHES_MAX 4u
 
 /*
- * Ask memory for what an exact match of a name with this hash will read: first the bucket, then (once that has come)
- * the entry. Whoever matches one name in several tables, or several names, runs each step for all of them, so that the
- * waits overlap.
+ * Append every entry whose filter matches, in each of the searches. Whoever has several tables searches them in one
+ * call: they are walked together, so that memory is waited for once and not once a table. All indexes have one seed.
+ * False when one of the lists could not grow (what was found so far is in it).
+ */
+bool topic_index_match(struct topic_search *searches, uint32_t count, struct topic_name *name);
+
+/*
+ * Ask memory for what an exact match of a name with this hash will read, long before: first the bucket, then (once that
+ * has come) the entry.
  */
 void topic_index_prefetch(const struct topic_index *index, uint64_t hash);
 void topic_index_prefetch_entry(const struct topic_index *index, uint64_t hash);

@@ -266,23 +266,25 @@ void topic_shared_prefetch_entry(const struct topic_shared *table, uint64_t hash
 void topic_shared_result_init(struct topic_shared_result *result, struct topic_allocator allocator)
 {
     *result = (struct topic_shared_result){0};
-    topic_matches_init(&result->matches, allocator);
+    topic_matches_init(&result->filters, allocator);
+    topic_matches_init(&result->groups, allocator);
 }
 
 void topic_shared_result_free(struct topic_shared_result *result)
 {
-    struct topic_allocator allocator = result->matches.allocator;
+    struct topic_allocator allocator = result->filters.allocator;
     if (result->shares != NULL) {
         allocator.free(allocator.arg, result->shares, result->share_capacity * sizeof(result->shares[0]));
     }
-    topic_matches_free(&result->matches);
+    topic_matches_free(&result->filters);
+    topic_matches_free(&result->groups);
     topic_shared_result_init(result, allocator);
 }
 
 static bool result_append(struct topic_shared_result *result, struct topic_share share)
 {
     if (result->share_count == result->share_capacity) {
-        struct topic_allocator allocator = result->matches.allocator;
+        struct topic_allocator allocator = result->filters.allocator;
         uint32_t capacity = result->share_capacity == 0 ? 16 : result->share_capacity * 2;
         struct topic_share *shares = allocator.alloc(allocator.arg, capacity * sizeof(shares[0]));
         if (shares == NULL) {
@@ -313,20 +315,25 @@ static bool result_append_shares(struct topic_shared_result *result, const struc
     return complete;
 }
 
-bool topic_shared_match(const struct topic_shared *table, struct topic_name *name, struct topic_shared_result *result)
+void topic_shared_search(const struct topic_shared *table, struct topic_shared_result *result,
+                         struct topic_search searches[2])
 {
-    struct topic_matches *matches = &result->matches;
+    result->filters.count = 0;
+    result->groups.count = 0;
+    searches[0] = (struct topic_search){table->filters, &result->filters};
+    searches[1] = (struct topic_search){table->groups, &result->groups};
+}
+
+bool topic_shared_sum(struct topic_shared_result *result)
+{
+    bool complete = true;
     result->workers = 0;
     result->share_count = 0;
-    matches->count = 0;
-    bool complete = topic_index_match(table->filters, name, matches);
-    for (uint32_t i = 0; i < matches->count; i++) {
-        result->workers |= atomic_load_explicit(entry_workers(matches->entries[i]), memory_order_relaxed);
+    for (uint32_t i = 0; i < result->filters.count; i++) {
+        result->workers |= atomic_load_explicit(entry_workers(result->filters.entries[i]), memory_order_relaxed);
     }
-    matches->count = 0;
-    complete &= topic_index_match(table->groups, name, matches);
-    for (uint32_t i = 0; i < matches->count; i++) {
-        complete &= result_append_shares(result, matches->entries[i]);
+    for (uint32_t i = 0; i < result->groups.count; i++) {
+        complete &= result_append_shares(result, result->groups.entries[i]);
     }
     return complete;
 }

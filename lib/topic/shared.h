@@ -45,7 +45,8 @@ struct topic_shared_result {
     struct topic_share *shares;
     uint32_t share_count;
     uint32_t share_capacity;
-    struct topic_matches matches; /* scratch */
+    struct topic_matches filters; /* scratch */
+    struct topic_matches groups;  /* scratch */
 };
 
 struct topic_shared *topic_shared_create(const struct topic_shared_config *config);
@@ -67,10 +68,13 @@ uint32_t topic_shared_poll(struct topic_shared *table, uint64_t now, uint32_t bu
 struct topic_reclaim *topic_shared_reclaim(struct topic_shared *table);
 
 /*
- * Workers that a message on this topic concerns. Fills `result` (workers and shares); false when the result could not
- * grow, with what was found so far: the caller counts and drops or delivers in part, by its own policy.
+ * Workers that a message on a topic concerns, in two steps: the searches to run (topic_index_match), beside others;
+ * then their sum, which fills workers and shares. False when the result could not grow, with what was found so far: the
+ * caller counts and drops or delivers in part, by its own policy.
  */
-bool topic_shared_match(const struct topic_shared *table, struct topic_name *name, struct topic_shared_result *result);
+void topic_shared_search(const struct topic_shared *table, struct topic_shared_result *result,
+                         struct topic_search searches[2]);
+bool topic_shared_sum(struct topic_shared_result *result);
 
 /* `allocator` belongs to the calling worker, not to the table. */
 void topic_shared_result_init(struct topic_shared_result *result, struct topic_allocator allocator);

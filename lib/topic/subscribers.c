@@ -495,11 +495,11 @@ void topic_subscription_describe(const struct topic_subscription *subscription, 
     };
 }
 
-bool topic_subscribers_match(const struct topic_subscribers *table, struct topic_name *name,
-                             struct topic_matches *filters, struct topic_matches *shares)
+void topic_subscribers_search(const struct topic_subscribers *table, struct topic_matches *filters,
+                              struct topic_matches *groups, struct topic_search searches[2])
 {
-    bool complete = topic_index_match(table->filters, name, filters);
-    return topic_index_match(table->groups, name, shares) && complete;
+    searches[0] = (struct topic_search){table->filters, filters};
+    searches[1] = (struct topic_search){table->groups, groups};
 }
 
 uint64_t topic_subscribers_generation(const struct topic_subscribers *table, unsigned stripe)

@@ -147,11 +147,11 @@ static inline struct topic_subscription *topic_member_subscription(const struct 
 }
 
 /*
- * All filters that match: `filters` gets entries whose payload is a struct topic_filter, `shares` entries whose payload
- * is a struct topic_share_filter. Both are appended to. False when one could not grow.
+ * The two searches that find all filters that match: `filters` gets entries whose payload is a struct topic_filter,
+ * `groups` entries whose payload is a struct topic_share_filter.
  */
-bool topic_subscribers_match(const struct topic_subscribers *table, struct topic_name *name,
-                             struct topic_matches *filters, struct topic_matches *shares);
+void topic_subscribers_search(const struct topic_subscribers *table, struct topic_matches *filters,
+                              struct topic_matches *groups, struct topic_search searches[2]);
 
 /* Changes whenever a filter or group that could match topics of this stripe comes or goes (not with each subscriber).
  */

@@ -114,6 +114,7 @@ static inline void topic_table_prefetch_object(const struct topic_table *table, 
         uint64_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_relaxed);
         if (slot >> 48 == topic_slot_tag(hash)) {
             __builtin_prefetch(topic_slot_object(slot));
+            __builtin_prefetch((const char *)topic_slot_object(slot) + 63); /* its text, if that is in the next line */
         }
     }
 }

@@ -2,8 +2,9 @@
  * The shared table under real threads: a program of its own, without Criterion, so that ThreadSanitizer can run it.
  *
  * Readers match without pause while the writer makes filters flap, exact, wildcard and shared, so that tables grow,
- * shrink and reclaim. Filters that stay must be found by every match; removed memory must not be touched (the
- * sanitizers tell). Usage: test-topic-race [milliseconds]; exit status 0 when all held.
+ * shrink and reclaim. Filters that stay must be found by every match, also where a brother of theirs in the trie comes
+ * and goes; removed memory must not be touched (the sanitizers tell). Usage: test-topic-race [milliseconds]; exit
+ * status 0 when all held.
  */
 #include "lib/topic/shared.h"
 
@@ -26,7 +27,10 @@ static void match(struct topic_shared_result *result, const char *topic)
 {
     struct topic_name name;
     topic_name_set(&name, &seed, &no_limits, topic, strlen(topic));
-    topic_shared_match(shared, &name, result);
+    struct topic_search searches[2];
+    topic_shared_search(shared, result, searches);
+    topic_index_match(searches, 2, &name);
+    topic_shared_sum(result);
 }
 
 static void *reader_main(void *arg)
@@ -40,7 +44,7 @@ static void *reader_main(void *arg)
     topic_reader_online(reader);
     while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
         unsigned i = (unsigned)rand_r(&state) % STABLE;
-        snprintf(topic, sizeof(topic), i % 2 ? "stable/%u/x" : "stable/%u", i);
+        snprintf(topic, sizeof(topic), i % 4 == 0 ? "stable/%u" : "stable/%u/x", i);
         match(&result, topic);
         if ((result.workers >> (i % 60) & 1) == 0) {
             atomic_fetch_add(&missed, 1);
@@ -78,9 +82,34 @@ static uint64_t milliseconds(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+/* The brothers of the filters that stay and have one. */
+static void brothers(bool present)
+{
+    for (unsigned i = 0; i < STABLE; i++) {
+        if (i % 4 >= 2) {
+            change("stable/%u/brother/#", i, 63, present);
+        }
+    }
+}
+
+/* Those with i % 4 == 3 are the younger brothers. */
+static void stable_add(void)
+{
+    static const char *const forms[] = {"stable/%u", "stable/%u/+", "stable/%u/x/#", "stable/%u/x/#"};
+    for (unsigned i = 0; i < STABLE; i++) {
+        if (i % 4 == 3) {
+            change("stable/%u/brother/#", i, 63, true);
+        }
+        change(forms[i % 4], i, i % 60, true);
+    }
+    brothers(true);
+    brothers(false);
+}
+
 /* Every churning filter comes, then every one goes. */
 static void churn(unsigned round)
 {
+    brothers(round % 2 == 0);
     static const char *const forms[] = {"churn/%u/x", "churn/%u/+", "churn/+/%u/#", "$share/g/churn/%u/x"};
     for (unsigned step = 0; step < 2 * CHURN; step++) {
         change(forms[step % 4], step % CHURN, round % 64, step < CHURN);
@@ -96,15 +125,14 @@ int main(int argc, char **argv)
     uint64_t end = milliseconds() + (argc > 1 ? strtoul(argv[1], NULL, 10) : 2500);
     unsigned rounds = 0;
     shared = topic_shared_create(&config);
-    for (unsigned i = 0; i < STABLE; i++) {
-        change(i % 2 ? "stable/%u/+" : "stable/%u", i, i % 60, true);
-    }
+    stable_add();
     for (unsigned i = 0; i < READERS; i++) {
         pthread_create(&threads[i], NULL, reader_main, topic_reader_register(topic_shared_reclaim(shared), i));
     }
     for (; milliseconds() < end || rounds == 0; rounds++) {
         churn(rounds);
     }
+    brothers(false);
     atomic_store(&stop, true);
     for (int i = 0; i < READERS; i++) {
         pthread_join(threads[i], NULL);

@@ -52,7 +52,8 @@ static uint32_t match(struct fixture *f, const char *topic)
 {
     struct topic_name name;
     f->matches.count = 0;
-    cr_assert(topic_index_match(f->index, name_set(&name, &f->seed, topic), &f->matches));
+    struct topic_search search = {f->index, &f->matches};
+    cr_assert(topic_index_match(&search, 1, name_set(&name, &f->seed, topic)));
     return f->matches.count;
 }
 
@@ -274,6 +275,63 @@ Test(topic, all_mixtures_of_wildcards_match_once)
     }
     cr_expect_eq(match(&f, "x/x/x/x/x/x/x/x/x/x"), 1024);
     cr_expect_leq(f.matches.visited, 2048);
+    close_index(&f);
+}
+
+/* As deep as filters go, and forks at each level: random mixtures of '+' and a literal under 128 levels. */
+Test(topic, deep_and_wide_mixtures_match_once)
+{
+    enum { COUNT = 3000 };
+    static char filters[COUNT][TOPIC_LEVELS_MAX * 2];
+    struct fixture f = open_index(&test_seed, 256 << 20, COUNT);
+    char topic[TOPIC_LEVELS_MAX * 2] = "";
+    unsigned state = 1;
+    for (unsigned level = 0; level < TOPIC_LEVELS_MAX; level++) {
+        strcat(topic, level > 0 ? "/x" : "x");
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        unsigned levels = 1 + (unsigned)rand_r(&state) % TOPIC_LEVELS_MAX;
+        for (unsigned level = 0; level < levels; level++) {
+            strcat(filters[i], level > 0 ? "/" : "");
+            strcat(filters[i], rand_r(&state) & 1 ? "+" : "x");
+        }
+        strcat(filters[i], levels < TOPIC_LEVELS_MAX ? "/#" : "");
+    }
+    uint32_t different = 0;
+    for (unsigned i = 0; i < COUNT; i++) {
+        const uint32_t before = topic_index_count(f.index);
+        cr_assert_not_null(add(&f, filters[i]));
+        different += topic_index_count(f.index) != before;
+    }
+    cr_expect_gt(different, COUNT / 2);
+    cr_expect_eq(match(&f, topic), different);
+    for (unsigned i = 0; i < f.matches.count; i++) {
+        for (unsigned k = 0; k < i; k++) {
+            cr_assert_neq(f.matches.entries[i], f.matches.entries[k], "each once");
+        }
+    }
+    close_index(&f);
+}
+
+/* A literal child that is the only one of its parent, has older and younger brothers, and loses them again. */
+Test(topic, brothers_come_and_go)
+{
+    struct fixture f = open_index(&test_seed, 16 << 20, 100);
+    static const char *const filters[] = {"a/x/#", "a/y/#", "a/z/#"};
+    static const char *const topics[] = {"a/x/1", "a/y/1", "a/z/1"};
+    unsigned state = 7, present = 0;
+    for (unsigned round = 0; round < 1000; round++) {
+        const unsigned i = (unsigned)rand_r(&state) % 3;
+        if (present >> i & 1) {
+            drop(&f, filters[i]);
+        } else {
+            cr_assert_not_null(add(&f, filters[i]));
+        }
+        present ^= 1u << i;
+        for (unsigned k = 0; k < 3; k++) {
+            cr_assert_eq(match(&f, topics[k]), present >> k & 1, "round %u: %s", round, topics[k]);
+        }
+    }
     close_index(&f);
 }
 

@@ -34,7 +34,10 @@ static enum topic_status apply(const char *filter, unsigned worker, bool present
 static uint64_t workers_of(const char *topic)
 {
     struct topic_name name;
-    cr_assert(topic_shared_match(shared, name_set(&name, &test_seed, topic), &result));
+    struct topic_search searches[2];
+    topic_shared_search(shared, &result, searches);
+    cr_assert(topic_index_match(searches, 2, name_set(&name, &test_seed, topic)));
+    cr_assert(topic_shared_sum(&result));
     return result.workers;
 }
 

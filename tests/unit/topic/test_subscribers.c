@@ -58,7 +58,9 @@ static void match(const char *topic)
 {
     struct topic_name name;
     filters.count = shares.count = 0;
-    cr_assert(topic_subscribers_match(table, name_set(&name, &test_seed, topic), &filters, &shares));
+    struct topic_search searches[2];
+    topic_subscribers_search(table, &filters, &shares, searches);
+    cr_assert(topic_index_match(searches, 2, name_set(&name, &test_seed, topic)));
 }
 
 static const struct topic_members *only_members(const char *topic)
