@@ -58,12 +58,27 @@ _Static_assert(sizeof(struct cache_entry) == TOPIC_CACHE_ENTRY, "an entry is two
 struct ahead {
     const char *topic; /* NULL: nothing */
     uint64_t hash;
-    uint64_t name_hash; /* of the tables, once the topic turned out not to be cached */
     uint32_t length;
     uint32_t slot; /* SLOT_NONE: not cached */
 };
 
 #define SLOT_NONE UINT32_MAX
+
+/* Topics that are matched together, so that their waits for memory overlap, and how long they may be. */
+#define TOGETHER 4u
+#define TOGETHER_LENGTH 128u
+
+/* A topic that is being matched, and what matches it. */
+struct lane {
+    uint64_t hash;
+    uint64_t generation;
+    unsigned stripe;
+    bool complete;
+    struct topic_name name;
+    struct topic_matches filters;
+    struct topic_matches groups;
+    struct topic_shared_result shared;
+};
 
 struct topic_cache {
     struct topic_cache_config config;
@@ -75,11 +90,11 @@ struct topic_cache {
     uint32_t ahead_next;
     struct ahead ahead[TOPIC_CACHE_AHEAD]; /* a ring: the oldest is at ahead_next */
     struct topic_cache_stats stats;
-    struct topic_name name;
     struct topic_route answer;
-    struct topic_matches filters;
-    struct topic_matches groups;
-    struct topic_shared_result shared;
+    uint32_t waiting; /* lanes with the name of an announced topic, to be matched once all have one */
+    struct lane lanes[TOGETHER];
+    char texts[TOGETHER][TOGETHER_LENGTH]; /* of their names: what was announced may be gone by then */
+    struct lane lane;                      /* for a topic that is wanted now */
 };
 
 /* ---- hash ---- */
@@ -145,6 +160,20 @@ static inline uint32_t slot_find(const struct topic_cache *cache, uint64_t hash)
 
 /* ---- creation ---- */
 
+static void lane_init(struct lane *lane, struct topic_allocator allocator)
+{
+    topic_matches_init(&lane->filters, allocator);
+    topic_matches_init(&lane->groups, allocator);
+    topic_shared_result_init(&lane->shared, allocator);
+}
+
+static void lane_free(struct lane *lane)
+{
+    topic_matches_free(&lane->filters);
+    topic_matches_free(&lane->groups);
+    topic_shared_result_free(&lane->shared);
+}
+
 struct topic_cache *topic_cache_create(const struct topic_cache_config *config)
 {
     struct topic_cache *cache = mem_alloc_zero(config->region, sizeof(*cache));
@@ -161,9 +190,10 @@ struct topic_cache *topic_cache_create(const struct topic_cache_config *config)
     cache->tags = mem_alloc(config->region, (size_t)cache->sets_max * WAYS * sizeof(cache->tags[0]));
     cache->entries = mem_alloc(config->region, (size_t)cache->sets_max * WAYS * sizeof(cache->entries[0]));
     struct topic_allocator allocator = topic_allocator_region(config->region);
-    topic_matches_init(&cache->filters, allocator);
-    topic_matches_init(&cache->groups, allocator);
-    topic_shared_result_init(&cache->shared, allocator);
+    lane_init(&cache->lane, allocator);
+    for (uint32_t i = 0; i < TOGETHER; i++) {
+        lane_init(&cache->lanes[i], allocator);
+    }
     if (cache->tags == NULL || cache->entries == NULL) {
         topic_cache_destroy(cache);
         return NULL;
@@ -185,9 +215,11 @@ void topic_cache_flush(struct topic_cache *cache)
     for (uint32_t slot = 0; slot < cache->sets * WAYS; slot++) {
         slot_clear(cache, slot);
     }
-    topic_matches_free(&cache->filters);
-    topic_matches_free(&cache->groups);
-    topic_shared_result_free(&cache->shared);
+    lane_free(&cache->lane);
+    for (uint32_t i = 0; i < TOGETHER; i++) {
+        lane_free(&cache->lanes[i]);
+    }
+    cache->waiting = 0;
 }
 
 void topic_cache_destroy(struct topic_cache *cache)
@@ -279,55 +311,51 @@ static const struct topic_route *entry_route(struct topic_cache *cache, struct c
 
 /* ---- matching and storing ---- */
 
-/* The first step for both tables, and the second. */
-static void tables_prefetch(const struct topic_cache *cache, uint64_t hash)
-{
-    topic_subscribers_prefetch(cache->config.subscribers, hash);
-    if (cache->config.shared != NULL) {
-        topic_shared_prefetch(cache->config.shared, hash);
-    }
-}
-
-static void tables_prefetch_entry(const struct topic_cache *cache, uint64_t hash)
-{
-    topic_subscribers_prefetch_entry(cache->config.subscribers, hash);
-    if (cache->config.shared != NULL) {
-        topic_shared_prefetch_entry(cache->config.shared, hash);
-    }
-}
-
-/* Match into the cache's scratch lists. */
-static bool route_match(struct topic_cache *cache, struct topic_route *route)
+/* Match what is in the lanes. */
+static void lanes_match(struct topic_cache *cache, struct lane *lanes, uint32_t count)
 {
     struct topic_search searches[TOPIC_SEARCHES_MAX];
-    uint32_t count = 2;
-    cache->filters.count = 0;
-    cache->groups.count = 0;
-    topic_subscribers_search(cache->config.subscribers, &cache->filters, &cache->groups, searches);
-    if (cache->config.shared != NULL) {
-        topic_shared_search(cache->config.shared, &cache->shared, searches + 2);
-        count += 2;
+    struct topic_search *next = searches;
+    for (struct lane *lane = lanes; lane < lanes + count; lane++) {
+        /* Generation first: what changes during the match makes the entry stale, never the other way round. */
+        lane->stripe = topic_stripe(topic_name_token(&lane->name, 0));
+        lane->generation = generation_now(cache, lane->stripe);
+        lane->filters.count = 0;
+        lane->groups.count = 0;
+        topic_subscribers_search(cache->config.subscribers, &lane->name, &lane->filters, &lane->groups, next);
+        next += 2;
+        if (cache->config.shared != NULL) {
+            topic_shared_search(cache->config.shared, &lane->name, &lane->shared, next);
+            next += 2;
+        }
     }
-    if (!topic_index_match(searches, count, &cache->name)) {
-        return false;
+    topic_index_match(searches, (uint32_t)(next - searches));
+    const uint32_t each = (uint32_t)(next - searches) / count;
+    for (uint32_t i = 0; i < count; i++) {
+        lanes[i].complete = true;
+        for (uint32_t k = i * each; k < (i + 1) * each; k++) {
+            lanes[i].complete &= searches[k].complete;
+        }
     }
-    cache->shared.share_count = 0;
-    cache->shared.workers = cache->filters.count > 0;
-    if (cache->config.shared != NULL && !topic_shared_sum(&cache->shared)) {
-        return false;
-    }
-    if (cache->filters.count > UINT16_MAX || cache->groups.count > UINT16_MAX ||
-        cache->shared.share_count > UINT16_MAX) {
+}
+
+/* The route that the lane's matches make. False when something is missing. */
+static bool lane_route(struct topic_cache *cache, struct lane *lane, struct topic_route *route)
+{
+    lane->shared.share_count = 0;
+    lane->shared.workers = lane->filters.count > 0;
+    if (!lane->complete || (cache->config.shared != NULL && !topic_shared_sum(&lane->shared)) ||
+        lane->filters.count > UINT16_MAX || lane->groups.count > UINT16_MAX || lane->shared.share_count > UINT16_MAX) {
         return false;
     }
     *route = (struct topic_route){
-        .workers = cache->shared.workers,
-        .filters = cache->filters.entries,
-        .groups = cache->groups.entries,
-        .shares = cache->shared.shares,
-        .filter_count = (uint16_t)cache->filters.count,
-        .group_count = (uint16_t)cache->groups.count,
-        .share_count = (uint16_t)cache->shared.share_count,
+        .workers = lane->shared.workers,
+        .filters = lane->filters.entries,
+        .groups = lane->groups.entries,
+        .shares = lane->shared.shares,
+        .filter_count = (uint16_t)lane->filters.count,
+        .group_count = (uint16_t)lane->groups.count,
+        .share_count = (uint16_t)lane->shared.share_count,
     };
     return true;
 }
@@ -339,9 +367,9 @@ static uint8_t *append(uint8_t *at, const void *bytes, size_t size)
 
 /* Put topic and route into an entry that holds nothing. False (and nothing held) when a block was needed and not there.
  */
-static bool entry_fill(struct topic_cache *cache, struct cache_entry *entry, const struct topic_route *route)
+static bool entry_fill(struct topic_cache *cache, struct cache_entry *entry, const struct topic_name *name,
+                       const struct topic_route *route)
 {
-    const struct topic_name *name = &cache->name;
     entry->filter_count = route->filter_count;
     entry->group_count = route->group_count;
     entry->share_count = route->share_count;
@@ -396,41 +424,39 @@ static uint32_t slot_take(struct topic_cache *cache, uint64_t hash)
     return slot;
 }
 
-/* Match, and keep the answer in `slot` of the table (or in any way of the set when there is none yet). */
-static const struct topic_route *route_fill(struct topic_cache *cache, uint64_t hash, uint32_t slot)
+/* Keep the lane's route, where its topic was before or else in any way of the set. */
+static void lane_store(struct topic_cache *cache, const struct lane *lane, const struct topic_route *route)
 {
-    /* Generation first: what changes during the match makes the entry stale, never the other way round. */
-    unsigned stripe = topic_stripe(topic_name_token(&cache->name, 0));
-    uint64_t generation = generation_now(cache, stripe);
-    if (!route_match(cache, &cache->answer)) {
-        return NULL;
-    }
-    slot = slot == SLOT_NONE ? slot_take(cache, hash) : slot;
+    uint32_t slot = slot_find(cache, lane->hash);
+    slot = slot == SLOT_NONE ? slot_take(cache, lane->hash) : slot;
     slot_clear(cache, slot);
     struct cache_entry *entry = &cache->entries[slot];
-    if (!entry_fill(cache, entry, &cache->answer)) {
+    if (!entry_fill(cache, entry, &lane->name, route)) {
         cache->stats.not_stored++;
-        return &cache->answer;
+        return;
     }
-    entry->hash = (uint32_t)hash;
-    entry->generation = generation;
-    entry->stripe = (uint8_t)stripe;
-    cache->tags[slot] = hash_tag(hash);
-    return &cache->answer;
+    entry->hash = (uint32_t)lane->hash;
+    entry->generation = lane->generation;
+    entry->stripe = (uint8_t)lane->stripe;
+    cache->tags[slot] = hash_tag(lane->hash);
 }
 
 static const struct topic_route *route_miss(struct topic_cache *cache, const char *topic, size_t length, uint64_t hash,
-                                            uint32_t slot, enum topic_status *status)
+                                            enum topic_status *status)
 {
-    *status = topic_name_set(&cache->name, &cache->config.seed, &cache->config.limits, topic, length);
+    struct lane *lane = &cache->lane;
+    *status = topic_name_set(&lane->name, &cache->config.seed, &cache->config.limits, topic, length);
     if (*status != TOPIC_OK) {
         return NULL;
     }
-    const struct topic_route *route = route_fill(cache, hash, slot);
-    if (route == NULL) {
+    lane->hash = hash;
+    lanes_match(cache, lane, 1);
+    if (!lane_route(cache, lane, &cache->answer)) {
         *status = TOPIC_NO_MEMORY;
+        return NULL;
     }
-    return route;
+    lane_store(cache, lane, &cache->answer);
+    return &cache->answer;
 }
 
 /* ---- look-up ---- */
@@ -446,13 +472,13 @@ const struct topic_route *topic_cache_route(struct topic_cache *cache, const cha
     uint32_t slot = slot_find(cache, hash);
     if (slot == SLOT_NONE || !entry_is(&cache->entries[slot], topic, length)) {
         cache->stats.misses++;
-        return route_miss(cache, topic, length, hash, slot, status);
+        return route_miss(cache, topic, length, hash, status);
     }
     struct cache_entry *entry = &cache->entries[slot];
     /* Nothing that the entry points to may be followed before this. */
     if (entry->generation != generation_now(cache, entry->stripe)) {
         cache->stats.stale++;
-        return route_miss(cache, topic, length, hash, slot, status);
+        return route_miss(cache, topic, length, hash, status);
     }
     if ((cache->tags[slot] & TAG_USED) == 0) {
         cache->tags[slot] |= TAG_USED;
@@ -464,7 +490,7 @@ const struct topic_route *topic_cache_route(struct topic_cache *cache, const cha
 
 /* ---- looking ahead ---- */
 
-/* The row of tags has come: is the topic cached? Ask for its entry, or for where the tables have it. */
+/* The row of tags has come: is the topic cached? Ask for its entry, or for where it may be put. */
 static void ahead_find(struct topic_cache *cache, struct ahead *ahead)
 {
     if (ahead->topic == NULL) {
@@ -475,8 +501,6 @@ static void ahead_find(struct topic_cache *cache, struct ahead *ahead)
         ENTRY_PREFETCH(&cache->entries[ahead->slot], ahead->length, 0);
         return;
     }
-    ahead->name_hash = topic_hash(&cache->config.seed, ahead->topic, ahead->length);
-    tables_prefetch(cache, ahead->name_hash);
     uint32_t first = hash_set(cache, (uint32_t)ahead->hash) * WAYS;
     for (uint32_t slot = first; slot < first + WAYS; slot++) {
         if (cache->tags[slot] == 0) {
@@ -486,14 +510,40 @@ static void ahead_find(struct topic_cache *cache, struct ahead *ahead)
     }
 }
 
-/* The entry has come, or the tables' buckets: ask for the filter. */
+/* Not cached: match it with others that are not. */
+static void ahead_match(struct topic_cache *cache, const struct ahead *ahead)
+{
+    struct lane *lane = &cache->lanes[cache->waiting];
+    char *text = cache->texts[cache->waiting];
+    struct topic_route route;
+    if (ahead->length > TOGETHER_LENGTH) {
+        return;
+    }
+    memcpy(text, ahead->topic, ahead->length);
+    if (topic_name_set(&lane->name, &cache->config.seed, &cache->config.limits, text, ahead->length) != TOPIC_OK) {
+        return;
+    }
+    lane->hash = cache_hash(&cache->config.seed, text, ahead->length);
+    if (++cache->waiting < TOGETHER) {
+        return;
+    }
+    cache->waiting = 0;
+    lanes_match(cache, cache->lanes, TOGETHER);
+    for (uint32_t i = 0; i < TOGETHER; i++) {
+        if (lane_route(cache, &cache->lanes[i], &route)) {
+            lane_store(cache, &cache->lanes[i], &route);
+        }
+    }
+}
+
+/* The entry has come: ask for the filter. */
 static void ahead_follow(struct topic_cache *cache, struct ahead *ahead)
 {
     if (ahead->topic == NULL) {
         return;
     }
     if (ahead->slot == SLOT_NONE) {
-        tables_prefetch_entry(cache, ahead->name_hash);
+        ahead_match(cache, ahead);
         return;
     }
     struct cache_entry *entry = &cache->entries[ahead->slot];

@@ -45,7 +45,7 @@ struct topic_cache_config {
 
 struct topic_cache_stats {
     uint64_t hits;
-    uint64_t misses;     /* never seen, or replaced since */
+    uint64_t misses;     /* never seen, or replaced since; not those that were announced and matched ahead */
     uint64_t stale;      /* found, but a generation had changed */
     uint64_t not_stored; /* matched and answered, but memory was short */
     uint64_t room;       /* topics that it has room for now */
@@ -55,8 +55,9 @@ struct topic_cache *topic_cache_create(const struct topic_cache_config *config);
 void topic_cache_destroy(struct topic_cache *cache);
 
 /*
- * The route of a topic. NULL with *status TOPIC_INVALID, TOPIC_TOO_LONG, TOPIC_TOO_DEEP (refuse the publish) or
- * TOPIC_NO_MEMORY. A topic that nobody subscribes to has a route with nothing in it.
+ * The route of a topic, good until the next call of this or of topic_cache_announce. NULL with *status TOPIC_INVALID,
+ * TOPIC_TOO_LONG, TOPIC_TOO_DEEP (refuse the publish) or TOPIC_NO_MEMORY. A topic that nobody subscribes to has a route
+ * with nothing in it.
  */
 const struct topic_route *topic_cache_route(struct topic_cache *cache, const char *topic, size_t length,
                                             enum topic_status *status);
@@ -64,9 +65,10 @@ const struct topic_route *topic_cache_route(struct topic_cache *cache, const cha
 /*
  * A hint, for bursts: a message on this topic will be routed a few calls from now. With many topics the tables lie in
  * memory that takes hundreds of ns to answer; announcing the messages of a burst TOPIC_CACHE_AHEAD ahead overlaps those
- * waits. Each call takes the next steps for topics announced before. Changes no answer; costs about 10 ns, so it is
- * for caches that are large (topic_cache_is_large). The bytes are looked at again during the next TOPIC_CACHE_AHEAD
- * calls: their memory must stay readable, and what it holds then decides whether the hint is a good one, no more.
+ * waits. Each call takes the next steps for topics announced before; those that are not remembered are matched, a few
+ * together. Changes no answer; costs about 10 ns for a topic that is remembered, so it is for caches that are large
+ * (topic_cache_is_large). The bytes are looked at again during the next TOPIC_CACHE_AHEAD calls: their memory must stay
+ * readable, and what it holds then decides whether the hint is a good one, no more.
  */
 #define TOPIC_CACHE_AHEAD 32u
 void topic_cache_announce(struct topic_cache *cache, const char *topic, size_t length);

@@ -475,7 +475,9 @@ uint32_t topic_index_retire_max(const struct topic_index *index)
  * the waits for memory overlap: what a round reads was asked for in the round before. In a large table a step alone
  * would wait for its bucket and for its node, one after the other.
  */
-#define MATCH_BATCH 8u
+#define MATCH_BATCH 16u
+
+_Static_assert(TOPIC_SEARCHES_MAX <= 2 * MATCH_BATCH, "the roots are two batches at most, as each level is");
 
 struct match_step {
     const struct topic_node *node;
@@ -493,21 +495,22 @@ struct match_lookup {
 /*
  * Depth first in batches. A batch takes the deepest steps there are, at most two new ones come of each, one level
  * deeper. So when steps of some level are put here, none of that level or below is left: a level never has more than
- * two batches. At the root it has one for each search.
+ * two batches. At the root there is one for each search.
  */
 struct match_walk {
-    struct topic_name *name;
-    bool complete;
     uint32_t depth;
     struct match_step stack[2 * MATCH_BATCH * (TOPIC_LEVELS_MAX + 1)];
 };
 
-/* Acquire pairs with the release in wildcard_add. */
-static void match_offer_link(struct match_walk *walk, const struct topic_search *search,
-                             const _Atomic(struct topic_entry *) *link)
+static void search_offer(struct topic_search *search, struct topic_entry *entry)
 {
-    struct topic_entry *entry = atomic_load_explicit(link, memory_order_acquire);
-    walk->complete &= entry == NULL || topic_matches_append(search->matches, entry);
+    search->complete &= entry == NULL || topic_matches_append(search->matches, entry);
+}
+
+/* Acquire pairs with the release in wildcard_add. */
+static void search_offer_link(struct topic_search *search, const _Atomic(struct topic_entry *) *link)
+{
+    search_offer(search, atomic_load_explicit(link, memory_order_acquire));
 }
 
 static void match_push(struct match_walk *walk, struct match_step step)
@@ -516,7 +519,7 @@ static void match_push(struct match_walk *walk, struct match_step step)
 }
 
 /* Ask for the literal child, or for the bucket that leads to it. False when there is none. */
-static bool lookup_begin(struct match_walk *walk, struct match_lookup *lookup)
+static bool lookup_begin(struct match_lookup *lookup)
 {
     const struct topic_node *node = lookup->step.node;
     /* Acquire pairs with the releases in child_create and child_unlink: `only` is at least as new as the count. */
@@ -524,7 +527,7 @@ static bool lookup_begin(struct match_walk *walk, struct match_lookup *lookup)
     if (literals == 0) {
         return false;
     }
-    lookup->hash = child_hash(node, topic_name_token(walk->name, lookup->step.level));
+    lookup->hash = child_hash(node, topic_name_token(lookup->step.search->name, lookup->step.level));
     lookup->only = literals == 1 ? atomic_load_explicit(&node->only, memory_order_acquire) : NULL;
     if (lookup->only != NULL) {
         __builtin_prefetch(lookup->only);
@@ -538,14 +541,15 @@ static bool lookup_begin(struct match_walk *walk, struct match_lookup *lookup)
 static bool step_begin(struct match_walk *walk, struct match_lookup *lookup)
 {
     const struct match_step step = lookup->step;
+    const struct topic_name *name = step.search->name;
     /* REQ MQTT-5 [MQTT-4.7.2-1]: a leading wildcard does not match '$' topics [test: topic/match_table] */
-    const bool wildcards = step.level > 0 || walk->name->text[0] != '$';
+    const bool wildcards = step.level > 0 || name->text[0] != '$';
     step.search->matches->visited++;
     if (wildcards) {
-        match_offer_link(walk, step.search, &step.node->many);
+        search_offer_link(step.search, &step.node->many);
     }
-    if (step.level == walk->name->levels) {
-        match_offer_link(walk, step.search, &step.node->here);
+    if (step.level == name->levels) {
+        search_offer_link(step.search, &step.node->here);
         return false;
     }
     /* Acquire pairs with the release in child_create. */
@@ -554,13 +558,13 @@ static bool step_begin(struct match_walk *walk, struct match_lookup *lookup)
         __builtin_prefetch(plus);
         match_push(walk, (struct match_step){plus, step.search, step.level + 1});
     }
-    return lookup_begin(walk, lookup);
+    return lookup_begin(lookup);
 }
 
 static void lookup_end(struct match_walk *walk, const struct match_lookup *lookup)
 {
     const struct match_step step = lookup->step;
-    const struct topic_name *name = walk->name;
+    const struct topic_name *name = step.search->name;
     const struct node_key key = {
         .parent = step.node,
         .level = name->text + name->starts[step.level],
@@ -602,39 +606,29 @@ static void match_batch(struct match_walk *walk)
 
 /* REQ MQTT-3.1.1 [MQTT-4.7.2-1]: as for MQTT 5.0, in step_begin() [test: topic/match_table] */
 /* REQ MQTT-3.1.1 [MQTT-4.7.3-4]: bytes are compared with bytes [test: topic/match_table] */
-bool topic_index_match(struct topic_search *searches, uint32_t count, struct topic_name *name)
+void topic_index_match(struct topic_search *searches, uint32_t count)
 {
     struct match_walk walk;
-    walk.name = name;
-    walk.complete = true;
     walk.depth = 0;
     for (uint32_t i = 0; i < count; i++) {
         searches[i].matches->visited = 0;
-        topic_index_prefetch(searches[i].index, name->hash);
-        match_push(&walk, (struct match_step){&searches[i].index->root, &searches[i], 0});
+        searches[i].complete = true;
+        topic_table_prefetch(&searches[i].index->exact, searches[i].name->hash);
+        if (!node_is_unused(&searches[i].index->root)) {
+            match_push(&walk, (struct match_step){&searches[i].index->root, &searches[i], 0});
+        }
     }
     match_batch(&walk);
     for (uint32_t i = 0; i < count; i++) {
-        topic_index_prefetch_entry(searches[i].index, name->hash);
+        topic_table_prefetch_object(&searches[i].index->exact, searches[i].name->hash);
     }
     while (walk.depth > 0) {
         match_batch(&walk);
     }
     for (uint32_t i = 0; i < count; i++) {
-        struct topic_entry *entry = exact_find(searches[i].index, name->hash, name->text, name->length);
-        walk.complete &= entry == NULL || topic_matches_append(searches[i].matches, entry);
+        const struct topic_name *name = searches[i].name;
+        search_offer(&searches[i], exact_find(searches[i].index, name->hash, name->text, name->length));
     }
-    return walk.complete;
-}
-
-void topic_index_prefetch(const struct topic_index *index, uint64_t hash)
-{
-    topic_table_prefetch(&index->exact, hash);
-}
-
-void topic_index_prefetch_entry(const struct topic_index *index, uint64_t hash)
-{
-    topic_table_prefetch_object(&index->exact, hash);
 }
 
 uint32_t topic_index_count(const struct topic_index *index)

@@ -91,25 +91,19 @@ uint32_t topic_index_retire_max(const struct topic_index *index);
 /* What is to be matched, and where to put what is found. */
 struct topic_search {
     const struct topic_index *index;
+    struct topic_name *name;       /* prepared with the index's seed */
     struct topic_matches *matches; /* appended to */
+    bool complete;                 /* out: false when the list could not grow; what was found so far is in it */
 };
 
 /* Searches that one call takes at most. */
-#define TOPIC_SEARCHES_MAX 4u
+#define TOPIC_SEARCHES_MAX 16u
 
 /*
- * Append every entry whose filter matches, in each of the searches. Whoever has several tables searches them in one
- * call: they are walked together, so that memory is waited for once and not once a table. All indexes have one seed.
- * False when one of the lists could not grow (what was found so far is in it).
+ * Append every entry whose filter matches, in each of the searches. Whoever has several tables to search, or several
+ * names, does so in one call: they are walked together, so that memory is waited for once and not once a search.
  */
-bool topic_index_match(struct topic_search *searches, uint32_t count, struct topic_name *name);
-
-/*
- * Ask memory for what an exact match of a name with this hash will read, long before: first the bucket, then (once that
- * has come) the entry.
- */
-void topic_index_prefetch(const struct topic_index *index, uint64_t hash);
-void topic_index_prefetch_entry(const struct topic_index *index, uint64_t hash);
+void topic_index_match(struct topic_search *searches, uint32_t count);
 
 /* Number of filters, and of those with wildcards. */
 uint32_t topic_index_count(const struct topic_index *index);

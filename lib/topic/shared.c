@@ -252,17 +252,6 @@ uint64_t topic_shared_generation(const struct topic_shared *table, unsigned stri
     return topic_generations_read(&table->generations, stripe);
 }
 
-void topic_shared_prefetch(const struct topic_shared *table, uint64_t hash)
-{
-    topic_index_prefetch(table->filters, hash);
-    topic_index_prefetch(table->groups, hash);
-}
-
-void topic_shared_prefetch_entry(const struct topic_shared *table, uint64_t hash)
-{
-    topic_index_prefetch_entry(table->filters, hash);
-}
-
 void topic_shared_result_init(struct topic_shared_result *result, struct topic_allocator allocator)
 {
     *result = (struct topic_shared_result){0};
@@ -315,13 +304,13 @@ static bool result_append_shares(struct topic_shared_result *result, const struc
     return complete;
 }
 
-void topic_shared_search(const struct topic_shared *table, struct topic_shared_result *result,
+void topic_shared_search(const struct topic_shared *table, struct topic_name *name, struct topic_shared_result *result,
                          struct topic_search searches[2])
 {
     result->filters.count = 0;
     result->groups.count = 0;
-    searches[0] = (struct topic_search){table->filters, &result->filters};
-    searches[1] = (struct topic_search){table->groups, &result->groups};
+    searches[0] = (struct topic_search){.index = table->filters, .name = name, .matches = &result->filters};
+    searches[1] = (struct topic_search){.index = table->groups, .name = name, .matches = &result->groups};
 }
 
 bool topic_shared_sum(struct topic_shared_result *result)

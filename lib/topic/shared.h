@@ -72,7 +72,7 @@ struct topic_reclaim *topic_shared_reclaim(struct topic_shared *table);
  * then their sum, which fills workers and shares. False when the result could not grow, with what was found so far: the
  * caller counts and drops or delivers in part, by its own policy.
  */
-void topic_shared_search(const struct topic_shared *table, struct topic_shared_result *result,
+void topic_shared_search(const struct topic_shared *table, struct topic_name *name, struct topic_shared_result *result,
                          struct topic_search searches[2]);
 bool topic_shared_sum(struct topic_shared_result *result);
 
@@ -82,10 +82,6 @@ void topic_shared_result_free(struct topic_shared_result *result);
 
 /* Changes whenever a filter that could match topics of this stripe changes. See generation.h. */
 uint64_t topic_shared_generation(const struct topic_shared *table, unsigned stripe);
-
-/* The two steps of topic_index_prefetch. */
-void topic_shared_prefetch(const struct topic_shared *table, uint64_t hash);
-void topic_shared_prefetch_entry(const struct topic_shared *table, uint64_t hash);
 
 /* Number of ordinary filters, and of filters with shared groups. */
 uint32_t topic_shared_count(const struct topic_shared *table);

@@ -495,27 +495,17 @@ void topic_subscription_describe(const struct topic_subscription *subscription, 
     };
 }
 
-void topic_subscribers_search(const struct topic_subscribers *table, struct topic_matches *filters,
-                              struct topic_matches *groups, struct topic_search searches[2])
+void topic_subscribers_search(const struct topic_subscribers *table, struct topic_name *name,
+                              struct topic_matches *filters, struct topic_matches *groups,
+                              struct topic_search searches[2])
 {
-    searches[0] = (struct topic_search){table->filters, filters};
-    searches[1] = (struct topic_search){table->groups, groups};
+    searches[0] = (struct topic_search){.index = table->filters, .name = name, .matches = filters};
+    searches[1] = (struct topic_search){.index = table->groups, .name = name, .matches = groups};
 }
 
 uint64_t topic_subscribers_generation(const struct topic_subscribers *table, unsigned stripe)
 {
     return topic_generations_read(&table->generations, stripe);
-}
-
-void topic_subscribers_prefetch(const struct topic_subscribers *table, uint64_t hash)
-{
-    topic_index_prefetch(table->filters, hash);
-    topic_index_prefetch(table->groups, hash);
-}
-
-void topic_subscribers_prefetch_entry(const struct topic_subscribers *table, uint64_t hash)
-{
-    topic_index_prefetch_entry(table->filters, hash);
 }
 
 void topic_subscribers_stats(const struct topic_subscribers *table, struct topic_subscribers_stats *stats)

@@ -147,19 +147,16 @@ static inline struct topic_subscription *topic_member_subscription(const struct 
 }
 
 /*
- * The two searches that find all filters that match: `filters` gets entries whose payload is a struct topic_filter,
- * `groups` entries whose payload is a struct topic_share_filter.
+ * The two searches that find all filters that match a name: `filters` gets entries whose payload is a struct
+ * topic_filter, `groups` entries whose payload is a struct topic_share_filter.
  */
-void topic_subscribers_search(const struct topic_subscribers *table, struct topic_matches *filters,
-                              struct topic_matches *groups, struct topic_search searches[2]);
+void topic_subscribers_search(const struct topic_subscribers *table, struct topic_name *name,
+                              struct topic_matches *filters, struct topic_matches *groups,
+                              struct topic_search searches[2]);
 
 /* Changes whenever a filter or group that could match topics of this stripe comes or goes (not with each subscriber).
  */
 uint64_t topic_subscribers_generation(const struct topic_subscribers *table, unsigned stripe);
-
-/* The two steps of topic_index_prefetch. */
-void topic_subscribers_prefetch(const struct topic_subscribers *table, uint64_t hash);
-void topic_subscribers_prefetch_entry(const struct topic_subscribers *table, uint64_t hash);
 
 struct topic_subscribers_stats {
     uint32_t filters;       /* different filters with ordinary subscribers */

@@ -196,9 +196,9 @@ static double match_time(struct router *router, unsigned spread, enum how how, u
         }
         topic_name_set(&name, &seed, &no_limits, text, lengths[i]);
         filters.count = groups.count = 0;
-        topic_subscribers_search(router->subscribers, &filters, &groups, searches);
-        topic_shared_search(router->shared, &result, searches + 2);
-        topic_index_match(searches, 4, &name);
+        topic_subscribers_search(router->subscribers, &name, &filters, &groups, searches);
+        topic_shared_search(router->shared, &name, &result, searches + 2);
+        topic_index_match(searches, 4);
         topic_shared_sum(&result);
         for (uint32_t k = 0; k < filters.count; k++) {
             found += route_session(filters.entries[k]);

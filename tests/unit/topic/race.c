@@ -28,8 +28,8 @@ static void match(struct topic_shared_result *result, const char *topic)
     struct topic_name name;
     topic_name_set(&name, &seed, &no_limits, topic, strlen(topic));
     struct topic_search searches[2];
-    topic_shared_search(shared, result, searches);
-    topic_index_match(searches, 2, &name);
+    topic_shared_search(shared, &name, result, searches);
+    topic_index_match(searches, 2);
     topic_shared_sum(result);
 }
 

@@ -223,6 +223,62 @@ Test(cache, announcing_changes_no_answer)
     close_all();
 }
 
+/*
+ * What is announced for the first time is matched ahead, some topics together. Meanwhile filters come and go, topics
+ * repeat, are too long for that or none at all, and the bytes change before they are looked at again.
+ */
+Test(cache, matching_ahead_changes_no_answer)
+{
+    enum { ROUNDS = 20000, TOPICS = 3000, LENGTH = 256 };
+    static char texts[TOPICS][LENGTH], buffer[TOPIC_CACHE_AHEAD][LENGTH];
+    static bool subscribed[TOPICS];
+    struct topic_session one = {.handle = 1}, all = {.handle = 2};
+    unsigned state = 5;
+    open_with(&test_seed, 4096);
+    subscribe(&all, "m/+/#");
+    for (unsigned i = 0; i < TOPICS; i++) {
+        snprintf(texts[i], LENGTH, "m/%u/%0*u", i, 1 + i % 200, 0);
+    }
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        char *announced = buffer[(unsigned)rand_r(&state) % TOPIC_CACHE_AHEAD]; /* perhaps overwrites another */
+        const unsigned next = (unsigned)rand_r(&state) % TOPICS, flapping = (unsigned)rand_r(&state) % TOPICS;
+        snprintf(announced, LENGTH, "%s", round % 50 == 0 ? "m/+/x" : texts[next]);
+        topic_cache_announce(cache, announced, strlen(announced));
+        if (round % 3 == 0 && !subscribed[flapping]) {
+            subscribe(&one, texts[flapping]);
+            subscribed[flapping] = true;
+        } else if (round % 500 == 0) {
+            topic_session_clear(table, &one, UINT32_MAX);
+            memset(subscribed, 0, sizeof(subscribed));
+        }
+        const unsigned wanted = round % 2 == 0 ? next : (unsigned)rand_r(&state) % TOPICS;
+        cr_assert_eq(route(texts[wanted])->filter_count, 1 + subscribed[wanted], "round %u, %s", round, texts[wanted]);
+    }
+    topic_session_clear(table, &one, UINT32_MAX);
+    topic_session_clear(table, &all, UINT32_MAX);
+    close_all();
+}
+
+/* Announced in time, a topic is found in the cache when it comes for the first time. */
+Test(cache, announced_topics_are_matched_before_they_come)
+{
+    enum { TOPICS = 1000 };
+    static char texts[TOPICS + TOPIC_CACHE_AHEAD][32];
+    open_with(&test_seed, 4096);
+    struct topic_session one = {.handle = 1};
+    subscribe(&one, "n/+");
+    for (unsigned i = 0; i < TOPICS + TOPIC_CACHE_AHEAD; i++) {
+        snprintf(texts[i], sizeof(texts[i]), "n/%u", i);
+        topic_cache_announce(cache, texts[i], strlen(texts[i]));
+        if (i >= TOPIC_CACHE_AHEAD) {
+            cr_assert_eq(route(texts[i - TOPIC_CACHE_AHEAD])->filter_count, 1);
+        }
+    }
+    cr_expect_eq(stats_now().misses, 0);
+    topic_session_clear(table, &one, UINT32_MAX);
+    close_all();
+}
+
 Test(cache, refusals)
 {
     open_all(&test_seed);

@@ -52,8 +52,9 @@ static uint32_t match(struct fixture *f, const char *topic)
 {
     struct topic_name name;
     f->matches.count = 0;
-    struct topic_search search = {f->index, &f->matches};
-    cr_assert(topic_index_match(&search, 1, name_set(&name, &f->seed, topic)));
+    struct topic_search search = {f->index, name_set(&name, &f->seed, topic), &f->matches, false};
+    topic_index_match(&search, 1);
+    cr_assert(search.complete);
     return f->matches.count;
 }
 

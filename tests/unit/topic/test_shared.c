@@ -35,8 +35,9 @@ static uint64_t workers_of(const char *topic)
 {
     struct topic_name name;
     struct topic_search searches[2];
-    topic_shared_search(shared, &result, searches);
-    cr_assert(topic_index_match(searches, 2, name_set(&name, &test_seed, topic)));
+    topic_shared_search(shared, name_set(&name, &test_seed, topic), &result, searches);
+    topic_index_match(searches, 2);
+    cr_assert(searches[0].complete && searches[1].complete);
     cr_assert(topic_shared_sum(&result));
     return result.workers;
 }

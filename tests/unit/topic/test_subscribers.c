@@ -59,8 +59,9 @@ static void match(const char *topic)
     struct topic_name name;
     filters.count = shares.count = 0;
     struct topic_search searches[2];
-    topic_subscribers_search(table, &filters, &shares, searches);
-    cr_assert(topic_index_match(searches, 2, name_set(&name, &test_seed, topic)));
+    topic_subscribers_search(table, name_set(&name, &test_seed, topic), &filters, &shares, searches);
+    topic_index_match(searches, 2);
+    cr_assert(searches[0].complete && searches[1].complete);
 }
 
 static const struct topic_members *only_members(const char *topic)
