@@ -44,7 +44,7 @@ struct dataplane {
     _Atomic uint64_t wall_offset_ns; /* wall clock less clock_nanoseconds; kept by the main lcore */
     struct stats_segment stats;
     struct {
-        uint32_t net, mqtt, codec, runtime, stages, loop_time, gauges;
+        uint32_t net, mqtt, codec, runtime, match_cache, stages, loop_time, gauges;
     } stats_offset;
     _Atomic uint32_t client_ids; /* in the directories of all workers, at most mqtt.max_sessions; kept by directory.c */
     _Atomic bool stop;           /* set by the main lcore or a signal, read by all */

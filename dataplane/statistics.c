@@ -28,6 +28,12 @@ static const struct stats_definition gauge_definitions[] = {
 };
 #undef DATAPLANE_GAUGE
 
+#define DATAPLANE_MATCH_CACHE(name, kind, unit, help) {#name, kind, unit, help},
+static const struct stats_definition match_cache_definitions[] = {
+#include "dataplane/match_cache.def"
+};
+#undef DATAPLANE_MATCH_CACHE
+
 /* A row is the beginning of a group, or a counter of it. */
 struct net_row {
     const char *group;
@@ -116,6 +122,8 @@ int statistics_create(struct dataplane *dataplane, struct shm_error *error)
         codec_add(builder, &dataplane->stats_offset.codec, error) != 0 ||
         group_add(builder, "runtime", runtime_definitions, RTE_DIM(runtime_definitions),
                   &dataplane->stats_offset.runtime, error) != 0 ||
+        group_add(builder, "match_cache", match_cache_definitions, RTE_DIM(match_cache_definitions),
+                  &dataplane->stats_offset.match_cache, error) != 0 ||
         group_add(builder, "stages", stage_definitions, RTE_DIM(stage_definitions), &dataplane->stats_offset.stages,
                   error) != 0 ||
         group_add(builder, "loop", loop_definitions, RTE_DIM(loop_definitions), &dataplane->stats_offset.loop_time,
@@ -159,6 +167,20 @@ static void gauges_take(struct worker *worker)
     };
 }
 
+/* In the order of match_cache.def. */
+static void match_cache_publish(const struct worker *worker)
+{
+    struct topic_cache_stats stats;
+    topic_cache_stats(worker->routes, &stats);
+#define DATAPLANE_MATCH_CACHE(name, kind, unit, help) stats.name,
+    const uint64_t values[] = {
+#include "dataplane/match_cache.def"
+    };
+#undef DATAPLANE_MATCH_CACHE
+    stats_publish(&worker->dataplane->stats, worker->index, worker->dataplane->stats_offset.match_cache, values,
+                  RTE_DIM(values));
+}
+
 #define WORDS(object) (const uint64_t *)&(object), sizeof(object) / sizeof(uint64_t)
 
 void statistics_publish(struct worker *worker)
@@ -173,6 +195,7 @@ void statistics_publish(struct worker *worker)
     stats_publish(segment, worker->index, dataplane->stats_offset.codec, worker->codec_errors + CODEC_FIRST,
                   CODEC_COUNT);
     stats_publish(segment, worker->index, dataplane->stats_offset.runtime, WORDS(worker->runtime));
+    match_cache_publish(worker);
     stats_publish(segment, worker->index, dataplane->stats_offset.stages, WORDS(worker->stages.total));
     stats_publish(segment, worker->index, dataplane->stats_offset.loop_time, WORDS(worker->loop_time));
     stats_publish(segment, worker->index, dataplane->stats_offset.gauges, WORDS(worker->gauges));

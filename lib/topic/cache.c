@@ -528,6 +528,7 @@ static void ahead_match(struct topic_cache *cache, const struct ahead *ahead)
         return;
     }
     cache->waiting = 0;
+    cache->stats.ahead += TOGETHER;
     lanes_match(cache, cache->lanes, TOGETHER);
     for (uint32_t i = 0; i < TOGETHER; i++) {
         if (lane_route(cache, &cache->lanes[i], &route)) {

@@ -44,9 +44,10 @@ struct topic_cache_config {
 };
 
 struct topic_cache_stats {
-    uint64_t hits;
-    uint64_t misses;     /* never seen, or replaced since; not those that were announced and matched ahead */
-    uint64_t stale;      /* found, but a generation had changed */
+    uint64_t hits;       /* found */
+    uint64_t misses;     /* matched when they came: never seen, or replaced since */
+    uint64_t stale;      /* matched when they came: found, but a generation had changed */
+    uint64_t ahead;      /* matched when they were announced; they are hits when they come */
     uint64_t not_stored; /* matched and answered, but memory was short */
     uint64_t room;       /* topics that it has room for now */
 };

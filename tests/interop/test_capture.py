@@ -1,5 +1,6 @@
 """`polluxctl capture` and `show tcp` of a router with real clients; what was captured is read by tshark."""
 
+import collections
 import json
 import os
 import pathlib
@@ -173,3 +174,21 @@ def counters_of_the_stack(router):
     expect(all(value > 0 for value in figures().values()), "only what happened, unless all are asked for")
     groups = {record["group"] for record in router.show("tcp", "--all")}
     expect({"handshake", "recovery", "closing", "acceptance", "fragments", "path_mtu"} <= groups, f"{groups}")
+
+
+@test(targets=pollux)
+def counters_of_the_match_cache(router):
+    """A topic is matched when it comes for the first time, on each worker, and remembered then."""
+    def figures():
+        sums = collections.Counter()
+        for record in router.show("counters", "--filter", "group=match_cache"):
+            sums[record["name"]] += record["value"]
+        return sums
+    before = figures()
+
+    def grown(name):
+        return figures()[name] - before[name]
+    for _ in range(5):
+        publish(router, "match-cache/a")
+    eventually(lambda: grown("misses") + grown("ahead") >= 1 and grown("hits") >= 3, 5, "one match a worker, then remembered")
+    expect(figures()["room"] >= 1024, "room is shown")
