@@ -15,7 +15,7 @@
 #include "lib/net/tcp.h"
 #include "lib/topic/cache.h"
 
-#define LOOK_AHEAD_FROM 4096u /* topics in use: fewer are in the CPU's caches, and reading ahead only costs */
+#define LOOK_AHEAD_FROM 8192u /* topics in use: fewer are in the CPU's caches, and reading ahead only costs */
 
 struct look_ahead {
     struct topic_cache *routes;       /* NULL: not worth while */
