@@ -485,17 +485,19 @@ struct match_step {
     uint32_t level;
 };
 
-/* A step that goes on to the literal child. */
+/* A step that is being taken, and what it leads to. */
 struct match_lookup {
     struct match_step step;
-    uint64_t hash;
+    const struct topic_node *plus;
     const struct topic_node *only; /* the one literal child there is: no need for the table */
+    uint64_t hash;                 /* of the literal child */
+    bool literal;                  /* there may be one */
 };
 
 /*
- * Depth first in batches. A batch takes the deepest steps there are, at most two new ones come of each, one level
- * deeper. So when steps of some level are put here, none of that level or below is left: a level never has more than
- * two batches. At the root there is one for each search.
+ * Depth first in batches, the deepest steps on top. A batch takes those, and puts back at most two for each, one level
+ * deeper and in the same order. So when steps of some level are put here, none of that level or below is left: a level
+ * never has more than two batches. At the root there is one for each search.
  */
 struct match_walk {
     uint32_t depth;
@@ -518,14 +520,15 @@ static void match_push(struct match_walk *walk, struct match_step step)
     walk->stack[walk->depth++] = step;
 }
 
-/* Ask for the literal child, or for the bucket that leads to it. False when there is none. */
-static bool lookup_begin(struct match_lookup *lookup)
+/* Ask for the literal child, or for the bucket that leads to it. */
+static void lookup_begin(struct match_lookup *lookup)
 {
     const struct topic_node *node = lookup->step.node;
     /* Acquire pairs with the releases in child_create and child_unlink: `only` is at least as new as the count. */
     const uint32_t literals = atomic_load_explicit(&node->literals, memory_order_acquire);
-    if (literals == 0) {
-        return false;
+    lookup->literal = literals > 0;
+    if (!lookup->literal) {
+        return;
     }
     lookup->hash = child_hash(node, topic_name_token(lookup->step.search->name, lookup->step.level));
     lookup->only = literals == 1 ? atomic_load_explicit(&node->only, memory_order_acquire) : NULL;
@@ -534,73 +537,74 @@ static bool lookup_begin(struct match_lookup *lookup)
     } else {
         topic_table_prefetch(&lookup->step.search->index->nodes, lookup->hash);
     }
-    return true;
 }
 
-/* What the node itself says, and '+'. */
-static bool step_begin(struct match_walk *walk, struct match_lookup *lookup)
+/* What the node itself says, and where it leads. */
+static void step_begin(struct match_lookup *lookup)
 {
     const struct match_step step = lookup->step;
     const struct topic_name *name = step.search->name;
     /* REQ MQTT-5 [MQTT-4.7.2-1]: a leading wildcard does not match '$' topics [test: topic/match_table] */
     const bool wildcards = step.level > 0 || name->text[0] != '$';
     step.search->matches->visited++;
+    lookup->plus = NULL;
+    lookup->literal = false;
     if (wildcards) {
         search_offer_link(step.search, &step.node->many);
     }
     if (step.level == name->levels) {
         search_offer_link(step.search, &step.node->here);
-        return false;
+        return;
     }
-    /* Acquire pairs with the release in child_create. */
-    const struct topic_node *plus = atomic_load_explicit(&step.node->plus, memory_order_acquire);
-    if (plus != NULL && wildcards) {
-        __builtin_prefetch(plus);
-        match_push(walk, (struct match_step){plus, step.search, step.level + 1});
+    if (wildcards) {
+        /* Acquire pairs with the release in child_create. */
+        lookup->plus = atomic_load_explicit(&step.node->plus, memory_order_acquire);
+        __builtin_prefetch(lookup->plus);
     }
-    return lookup_begin(lookup);
+    lookup_begin(lookup);
 }
 
-static void lookup_end(struct match_walk *walk, const struct match_lookup *lookup)
+static const struct topic_node *lookup_end(const struct match_lookup *lookup)
 {
-    const struct match_step step = lookup->step;
-    const struct topic_name *name = step.search->name;
+    const struct topic_name *name = lookup->step.search->name;
+    const uint32_t level = lookup->step.level;
     const struct node_key key = {
-        .parent = step.node,
-        .level = name->text + name->starts[step.level],
-        .length = (uint16_t)(name->starts[step.level + 1] - 1 - name->starts[step.level]),
+        .parent = lookup->step.node,
+        .level = name->text + name->starts[level],
+        .length = (uint16_t)(name->starts[level + 1] - 1 - name->starts[level]),
         .hash = lookup->hash,
     };
-    const struct topic_node *child = lookup->only;
-    if (child == NULL) {
-        child = child_find(step.search->index, &key);
-    } else if (!node_same(child, &key)) {
-        child = NULL;
+    if (lookup->only == NULL) {
+        return child_find(lookup->step.search->index, &key);
     }
+    return node_same(lookup->only, &key) ? lookup->only : NULL;
+}
+
+/* On to a child, if there is one. */
+static void match_descend(struct match_walk *walk, const struct match_step *from, const struct topic_node *child)
+{
     if (child != NULL) {
-        match_push(walk, (struct match_step){child, step.search, step.level + 1});
+        match_push(walk, (struct match_step){child, from->search, from->level + 1});
     }
 }
 
 static void match_batch(struct match_walk *walk)
 {
     struct match_lookup lookups[MATCH_BATCH];
-    struct match_step batch[MATCH_BATCH];
     const uint32_t steps = walk->depth < MATCH_BATCH ? walk->depth : MATCH_BATCH;
-    uint32_t count = 0;
     walk->depth -= steps;
-    memcpy(batch, &walk->stack[walk->depth], steps * sizeof(batch[0]));
     for (uint32_t i = 0; i < steps; i++) {
-        lookups[count].step = batch[i];
-        count += step_begin(walk, &lookups[count]);
+        lookups[i].step = walk->stack[walk->depth + i];
+        step_begin(&lookups[i]);
     }
-    for (uint32_t i = 0; i < count && count > 1; i++) { /* alone it would only read the bucket twice */
-        if (lookups[i].only == NULL) {
+    for (uint32_t i = 0; i < steps && steps > 1; i++) { /* alone it would only read the bucket twice */
+        if (lookups[i].literal && lookups[i].only == NULL) {
             topic_table_prefetch_object(&lookups[i].step.search->index->nodes, lookups[i].hash);
         }
     }
-    for (uint32_t i = 0; i < count; i++) {
-        lookup_end(walk, &lookups[i]);
+    for (uint32_t i = 0; i < steps; i++) {
+        match_descend(walk, &lookups[i].step, lookups[i].plus);
+        match_descend(walk, &lookups[i].step, lookups[i].literal ? lookup_end(&lookups[i]) : NULL);
     }
 }
 
