@@ -97,8 +97,20 @@ static void frame_received(struct connection *connection, uint8_t first, const u
     }
 }
 
+/* The request did not arrive in time, since packets were lost: what is left of the connection is its end. */
+static bool is_late(const struct connection *connection)
+{
+    static const char late[] = "HTTP/1.1 408 ";
+    const struct world *world = connection->device->world;
+    return connection->wire.length >= sizeof(late) - 1 && memcmp(connection->wire.data, late, sizeof(late) - 1) == 0 &&
+           world->now - connection->opened_at >= world->config.mqtt.connect_timeout_s * UINT64_C(1000000);
+}
+
 static bool answer_take(struct connection *connection)
 {
+    if (is_late(connection)) {
+        return false;
+    }
     const uint32_t length = sizeof(answer) - 1;
     const uint32_t have = connection->wire.length < length ? connection->wire.length : length;
     if (memcmp(connection->wire.data, answer, have) != 0) {
