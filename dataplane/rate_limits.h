@@ -52,14 +52,16 @@ static inline void bucket_take(struct bucket *bucket, uint64_t rate, uint64_t co
 /* Both tests are made, so that both buckets are refilled. */
 static inline bool limits_open_in(struct limits *limits, const struct shm_mqtt_config *config, uint64_t now)
 {
-    return bucket_is_open(&limits->messages_in, config->limit_messages_in, now) &
-           bucket_is_open(&limits->bytes_in, config->limit_bytes_in, now);
+    const bool messages = bucket_is_open(&limits->messages_in, config->limit_messages_in, now);
+    const bool bytes = bucket_is_open(&limits->bytes_in, config->limit_bytes_in, now);
+    return messages && bytes;
 }
 
 static inline bool limits_open_out(struct limits *limits, const struct shm_mqtt_config *config, uint64_t now)
 {
-    return bucket_is_open(&limits->messages_out, config->limit_messages_out, now) &
-           bucket_is_open(&limits->bytes_out, config->limit_bytes_out, now);
+    const bool messages = bucket_is_open(&limits->messages_out, config->limit_messages_out, now);
+    const bool bytes = bucket_is_open(&limits->bytes_out, config->limit_bytes_out, now);
+    return messages && bytes;
 }
 
 static inline void limits_take_in(struct limits *limits, const struct shm_mqtt_config *config, uint64_t bytes)
