@@ -618,7 +618,7 @@ static void window_opened(struct tcp_connection *c)
     c->retransmit_kind = TCP_RETRANSMIT_NONE;
 }
 
-/* REQ RFC9293 3.10.7.4-4: of the newest segment [test: net_script/old_ack_for_unsent_data] */
+/* REQ RFC9293 3.10.7.4-4: of the newest segment [test: net_script/window_is_that_of_the_newest_acknowledgement] */
 /* REQ RFC7323 2.4-1: counted and taken [test: net_script/window_shrunk] */
 /* REQ RFC7323 2.4-2: less than a unit of the scale is no shrinking [test: net_script/rounding_is_no_shrinking] */
 /* REQ RFC9293 SHLD-17: a zero window is progress [test: net_script/shrunk_to_zero_does_not_end] */
@@ -626,8 +626,12 @@ static void window_update(struct tcp_connection *c, const struct tcp_input *in)
 {
     uint32_t before = c->send_window, edge = c->window_ack + c->send_window;
 
-    if (!sequence_before(c->window_sequence, in->sequence) &&
-        !(c->window_sequence == in->sequence && !sequence_after(c->window_ack, in->ack)))
+    /*
+     * Which segment is newer? RFC 9293 looks at the sequence number first. But one that was lost and is sent again has
+     * an old number and brings a new acknowledgement; from that the old window would be counted, beyond the edge.
+     */
+    if (sequence_before(in->ack, c->window_ack) ||
+        (in->ack == c->window_ack && sequence_before(in->sequence, c->window_sequence)))
         return;
     if (sequence_before(in->ack + in->window, edge) && edge - (in->ack + in->window) > 1u << c->send_scale)
         COUNT(c->stack,

@@ -247,17 +247,21 @@ static uint32_t input_span(const struct tcp_input *in)
     return in->length + !!(in->flags & RTE_TCP_FIN_FLAG) + !!(in->flags & RTE_TCP_SYN_FLAG);
 }
 
-/* Is any part of the segment in the window? A zero window admits what stands exactly at its edge. */
+/*
+ * Is any part of the segment in the window? A zero window admits what stands exactly at its edge. An acknowledgement
+ * without payload may come from beyond: its sender probes the window with a segment that it counts as sent.
+ */
+/* REQ RFC9293 3.10.7.4-7: from beyond too [test: net_script/acknowledgement_beyond_a_closed_window_counts] */
 static bool sequence_acceptable(const struct tcp_connection *c, const struct tcp_input *in)
 {
     uint32_t span = input_span(in), window = c->receive_edge - c->receive_next;
 
+    if (span == 0 && in->sequence - c->receive_next <= window + c->receive_mss && !(in->flags & RTE_TCP_RST_FLAG))
+        return true;
     if (window == 0)
         return in->sequence == c->receive_next;
     if (sequence_before(in->sequence, c->receive_edge) && !sequence_before(in->sequence, c->receive_next))
         return true;
-    if (in->sequence == c->receive_edge && span == 0)
-        return true; /* an ACK sent when the window was used up: its acknowledgement counts */
     return span > 0 && sequence_after(in->sequence + span, c->receive_next) &&
            !sequence_after(in->sequence + span, c->receive_edge + 1);
 }

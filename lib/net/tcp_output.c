@@ -49,10 +49,21 @@ static uint32_t next_sequence(const struct tcp_connection *c)
     return c->send_next + (c->state == TCP_STATE_SYN_RECEIVED);
 }
 
+/*
+ * Of a segment without payload. What was sent beyond the peer's window, a probe or before the window shrank, does not
+ * count: with a number beyond its window the peer would drop the segment, and the acknowledgement with it.
+ */
+static uint32_t acceptable_sequence(const struct tcp_connection *c)
+{
+    const uint32_t next = next_sequence(c), edge = c->send_unacked + c->send_window;
+
+    return c->state >= TCP_STATE_ESTABLISHED && sequence_after(next, edge) ? edge : next;
+}
+
 void tcp_send_ack(struct tcp_connection *c)
 {
     COUNT(c->stack, tcp_acks_sent);
-    send_empty(c, next_sequence(c), RTE_TCP_ACK_FLAG, NULL);
+    send_empty(c, acceptable_sequence(c), RTE_TCP_ACK_FLAG, NULL);
 }
 
 void tcp_send_duplicate_ack(struct tcp_connection *c, uint32_t start, uint32_t end)
@@ -60,7 +71,7 @@ void tcp_send_duplicate_ack(struct tcp_connection *c, uint32_t start, uint32_t e
     struct tcp_sack_block block = {start, end};
 
     COUNT(c->stack, tcp_acks_sent);
-    send_empty(c, c->send_next, RTE_TCP_ACK_FLAG, &block);
+    send_empty(c, acceptable_sequence(c), RTE_TCP_ACK_FLAG, &block);
 }
 
 void tcp_send_reset(struct tcp_connection *c)

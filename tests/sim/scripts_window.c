@@ -262,7 +262,86 @@ static void slow_reader_is_not_told_of_crumbs(struct script *s)
     CHECK(s, updates >= 1 && updates <= 8);
 }
 
+/*
+ * A segment that was lost and is sent again has an old number, but a newer acknowledgement and window than what came
+ * before it. With the number alone to tell which is newer, the old window would be counted from the new
+ * acknowledgement.
+ */
+static void window_is_that_of_the_newest_acknowledgement(struct script *s)
+{
+    script_establish(s);
+    script_send(s, A, 1001, 1, 4000, 1000); /* behind one that is lost */
+    forget(s);
+    script_app_send(s, 3000);
+    for (uint32_t i = 0; i < 3; i++)
+        EXPECT(s, A, 1 + i * 1000, 1, 1000);
+    script_send(s, A, 1, 3001, 1000, 1000); /* the lost one: nobody has read, the edge is where it was */
+    forget(s);
+    script_app_send(s, 3000);
+    EXPECT(s, A, 3001, 2001, 1000);
+    EXPECT_NOTHING(s);
+}
+
+static void older_acknowledgement_brings_no_window(struct script *s)
+{
+    script_establish(s);
+    script_app_send(s, 3000);
+    forget(s);
+    script_send(s, A, 1, 3001, 1000, 0);
+    script_send(s, A, 1001, 1001, 60000, 1000); /* overtaken */
+    forget(s);
+    script_app_send(s, 3000);
+    EXPECT(s, A, 3001, 1, 1000);
+    EXPECT_NOTHING(s);
+}
+
+/* A peer with a closed window takes no ACK whose number lies beyond it, the probe's byte included: it would repeat in
+ * vain what we have acknowledged. */
+static void acknowledgements_beside_a_probe_are_acceptable(struct script *s)
+{
+    script_establish(s);
+    script_send(s, A, 1, 1, 0, 0);
+    script_app_send(s, 3000);
+    script_wait(s, 2000000);
+    EXPECT(s, A, 1, 1, 1);
+    forget(s);
+    script_send(s, A, 1, 1, 0, 1000);
+    script_turn(s);
+    script_wait(s, 10000);
+    EXPECT(s, A, 1, 1001, 0);
+    script_send(s, A, 1001, 1, 0, 1000);
+    EXPECT(s, A, 1, 2001, 0);
+    script_send(s, A, 2001, 1, 0, 1000);
+    EXPECT(s, A, 1, 3001, 0);
+    script_send(s, A, 3001, 2, 3000, 0); /* it reads at last, and takes the probe's byte */
+    EXPECT(s, A, 2, 3001, 999);
+}
+
+/* The other way round: peers whose probe counts as sent acknowledge from beyond our closed window. */
+static void acknowledgement_beyond_a_closed_window_counts(struct script *s)
+{
+    s->config.receive_buffer = 4096;
+    script_establish(s);
+    s->consume = false;
+    script_app_send(s, 2000);
+    for (uint32_t i = 0; i < 4; i++)
+        script_send(s, A, 1 + i * 1024, 1, 65535, 1024);
+    forget(s);
+    const uint64_t dropped = script_counter(s, NET_COUNTER_drop_tcp_sequence);
+    script_send(s, A, 4098, 2001, 65535, 0); /* a byte beyond: its probe */
+    CHECK(s, tcp_unacknowledged_bytes(s->connection) == 0);
+    CHECK(s, script_counter(s, NET_COUNTER_drop_tcp_sequence) == dropped);
+    script_app_send(s, 1000);
+    EXPECT(s, A, 2001, 4097, 1000);
+    script_send(s, A, 4098 + 5000, 3001, 65535, 0); /* anywhere */
+    CHECK(s, script_counter(s, NET_COUNTER_drop_tcp_sequence) == dropped + 1);
+}
+
 const struct script_case window_scripts[] = {
+    SCRIPT(window_is_that_of_the_newest_acknowledgement),
+    SCRIPT(older_acknowledgement_brings_no_window),
+    SCRIPT(acknowledgements_beside_a_probe_are_acceptable),
+    SCRIPT(acknowledgement_beyond_a_closed_window_counts),
     SCRIPT(shrunk_to_zero_does_not_end),
     SCRIPT(retransmits_beyond_a_moved_edge),
     SCRIPT(rounding_is_no_shrinking),
