@@ -182,7 +182,7 @@ void scenario_bounds(struct world *world)
 {
     struct bounds *bounds = calloc(1, sizeof(*bounds));
     bounds->level = world_below(world, LEVELS);
-    world->config.mqtt.overload_memory = bounds->level == LEVEL_MEMORY ? 15 : 100;
+    world->config.mqtt.overload_memory = bounds->level == LEVEL_MEMORY ? 30 : 100;
     world->config.mqtt.overload_buffers = bounds->level == LEVEL_BUFFERS ? 5 : 100;
     world->config.mqtt.max_retained_messages = RETAINED_MAX;
     world->link.loss_ppm = 0; /* a refusal is a CONNACK and a FIN: both have to come */
