@@ -284,7 +284,9 @@ static void segment_trim(struct tcp_connection *c, struct tcp_segment *segment, 
 
 /*
  * A cumulative ACK that covers a repeated segment waited for the hole to be filled, so the time since the others were
- * sent is no round trip: the echoed timestamp is, where there is one (RFC 7323 section 4.1).
+ * sent is no round trip: the echoed timestamp is, where there is one (RFC 7323 section 4.1). Not of an ACK that reports
+ * a duplicate: the repetition made it, and what it echoes came before, by the timeout and more. Taken for round trips
+ * such times would lengthen the timeout, and that the next of them.
  */
 /* REQ RFC7323 4.1: only of ACKs that advance [test: net_script/duplicates_give_no_sample] */
 static void sample_after_repair(const struct tcp_connection *c, struct acknowledgement *work)
@@ -294,6 +296,8 @@ static void sample_after_repair(const struct tcp_connection *c, struct acknowled
 
     work->rtt = 0;
     if (!(c->flags & TCP_FLAG_TIMESTAMPS) || !options->has_timestamp || options->timestamp_echo == 0)
+        return;
+    if ((c->flags & TCP_FLAG_SACK) && options->sack_count > 0 && is_duplicate_report(work->in))
         return;
     age = tcp_timestamp(c->stack, c->timestamp_offset) - options->timestamp_echo;
     if (age < TCP_RTO_MAX_US >> 10)

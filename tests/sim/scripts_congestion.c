@@ -475,6 +475,29 @@ static void duplicates_give_no_sample(struct script *s)
     CHECK(s, after.smoothed_rtt == before.smoothed_rtt && after.rtt_variance == before.rtt_variance);
 }
 
+/*
+ * The segment had arrived, its ACK was lost. The repetition is answered by an ACK that reports a duplicate and echoes
+ * what came before that: the time since is how long the timeout took, and no round trip.
+ */
+static void report_of_a_repetition_gives_no_sample(struct script *s)
+{
+    const struct tcp_sack_block duplicate = {1, 1001};
+    struct tcp_info before, after;
+
+    script_peer_options(s, true, true);
+    script_establish(s);
+    script_app_send(s, 1000);
+    const struct script_segment *out = script_next(s);
+    const uint32_t first = out ? out->options.timestamp : 0;
+    tcp_info(s->connection, &before);
+    script_wait(s, 5000000);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_retransmits) > 1);
+    s->timestamp_echo = first;
+    script_send_sack(s, 1001, 65535, 1, &duplicate);
+    tcp_info(s->connection, &after);
+    CHECK(s, after.smoothed_rtt == before.smoothed_rtt && after.rtt_variance == before.rtt_variance);
+}
+
 static void timestamp_clock(struct script *s)
 {
     struct script_segment *out;
@@ -570,6 +593,7 @@ const struct script_case congestion_scripts[] = {
     SCRIPT(probe_that_repairs_reduces_the_window),
     SCRIPT(probe_in_vain_reduces_nothing),
     SCRIPT(duplicates_give_no_sample),
+    SCRIPT(report_of_a_repetition_gives_no_sample),
     SCRIPT(timestamp_clock),
     SCRIPT(timestamp_offsets_differ),
     SCRIPT(echo_in_a_syn_is_ignored),
