@@ -460,11 +460,12 @@ bool world_end(struct world *world)
     return !world->failed;
 }
 
+/* Ports of WebSockets are odd, others even: a port is one connection's, and can be cut. */
 uint16_t world_port_for(struct world *world, uint16_t to, uint32_t worker)
 {
     struct net_flow flow = {.remote = clients_address(), .local = world_router_address(), .local_port = to};
     do {
-        flow.remote_port = (uint16_t)(1024 + world_below(world, 64000));
+        flow.remote_port = (uint16_t)(1024 + 2 * world_below(world, 32000) + (to == WORLD_WEBSOCKET_PORT));
     } while (exchange_flow_owner(world->dataplane.workers[0], net_flow_hash(&flow, port_rss_key)) != worker ||
              is_cut(world, flow.remote_port));
     return flow.remote_port;
