@@ -138,6 +138,30 @@ def slow_reader_gets_everything(router):
 
 
 @test(timeout=60)
+def slow_reader_goes_on_publishing(router):
+    """One whose window is closed publishes without hindrance: what the router acknowledges is acceptable to it."""
+    slow = Wire(router, receive_buffer=4096)
+    slow.handshake(router.client_id("slow"))
+    slow.send(wire.subscribe(router.topic("to-slow")))
+    slow.packet()
+    listener = connected(router, "listener")
+    listener.send(wire.subscribe(router.topic("from-slow")))
+    listener.packet()
+    publisher = connected(router, "publisher")
+    publisher.send(wire.publish(router.topic("to-slow"), bytes(100000)))
+    time.sleep(4)  # the window has closed, and the probes are seconds apart
+    longest = 0
+    for number in range(60):
+        start = time.monotonic()
+        slow.send(wire.publish(router.topic("from-slow"), struct.pack(">I", number) + bytes(1200)))
+        first, body = listener.packet(20)
+        longest = max(longest, time.monotonic() - start)
+        equal((first, body[2 + len(router.topic("from-slow")):][:4]), (0x30, struct.pack(">I", number)), "message")
+    expect(longest < 0.2, f"one message took {longest:.3f} s")
+    equal(len(slow.packet(10)[1]), 2 + len(router.topic("to-slow")) + 100000, "what waited for it")
+
+
+@test(timeout=60)
 def bulk_both_ways(router):
     """16 MiB through one connection and back, every byte looked at."""
     client = connected(router, "bulk")
