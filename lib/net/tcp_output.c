@@ -77,7 +77,7 @@ void tcp_send_duplicate_ack(struct tcp_connection *c, uint32_t start, uint32_t e
 void tcp_send_reset(struct tcp_connection *c)
 {
     COUNT(c->stack, tcp_resets_sent);
-    send_empty(c, next_sequence(c), RTE_TCP_RST_FLAG | RTE_TCP_ACK_FLAG, NULL);
+    send_empty(c, acceptable_sequence(c), RTE_TCP_RST_FLAG | RTE_TCP_ACK_FLAG, NULL);
 }
 
 void tcp_reset_segment(struct net_stack *stack, const struct tcp_input *in)

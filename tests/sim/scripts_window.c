@@ -317,6 +317,19 @@ static void acknowledgements_beside_a_probe_are_acceptable(struct script *s)
     EXPECT(s, A, 2, 3001, 999);
 }
 
+/* A peer with a closed window takes a reset at its edge only. */
+static void reset_beside_a_probe_is_acceptable(struct script *s)
+{
+    script_establish(s);
+    script_send(s, A, 1, 1, 0, 0);
+    script_app_send(s, 3000);
+    script_wait(s, 2000000);
+    forget(s);
+    tcp_abort(s->connection);
+    script_turn(s);
+    EXPECT(s, R | A, 1, 1, 0);
+}
+
 /* The other way round: peers whose probe counts as sent acknowledge from beyond our closed window. */
 static void acknowledgement_beyond_a_closed_window_counts(struct script *s)
 {
@@ -341,6 +354,7 @@ const struct script_case window_scripts[] = {
     SCRIPT(window_is_that_of_the_newest_acknowledgement),
     SCRIPT(older_acknowledgement_brings_no_window),
     SCRIPT(acknowledgements_beside_a_probe_are_acceptable),
+    SCRIPT(reset_beside_a_probe_is_acceptable),
     SCRIPT(acknowledgement_beyond_a_closed_window_counts),
     SCRIPT(shrunk_to_zero_does_not_end),
     SCRIPT(retransmits_beyond_a_moved_edge),
