@@ -5,6 +5,7 @@
  *     sweep [--seeds A..B] [--loss PERCENT] [--bytes MAX] [--verbose] [--trace]
  */
 #include "tests/sim/sim.h"
+#include "tests/sim/trace.h"
 
 #include <getopt.h>
 #include <rte_mempool.h>
@@ -125,22 +126,9 @@ static void poll(struct sim *sim)
     }
 }
 
-/* With --trace: one line per TCP segment put on the link, after the manner of tcpdump. */
 static bool trace(struct sim *sim, unsigned from, const uint8_t *frame, uint32_t length)
 {
-    const uint8_t *tcp = frame + (frame[12] == 0x08 ? 34 : 54);
-    uint32_t sequence, ack;
-
-    if ((frame[12] == 0x08 ? frame[23] : frame[20]) != 6 || length < 54) {
-        printf("%12.6f %u> %02x%02x, %u bytes\n", (double)sim->now / 1e6, from, frame[12], frame[13], length);
-        return false;
-    }
-    memcpy(&sequence, tcp + 4, 4);
-    memcpy(&ack, tcp + 8, 4);
-    printf("%12.6f %u> %c%c%c%c seq %u ack %u window %u, %u bytes\n", (double)sim->now / 1e6, from,
-           tcp[13] & 2 ? 'S' : '.', tcp[13] & 1 ? 'F' : '.', tcp[13] & 4 ? 'R' : '.', tcp[13] & 8 ? 'P' : '.',
-           __builtin_bswap32(sequence), __builtin_bswap32(ack), tcp[14] * 256u + tcp[15],
-           length - (uint32_t)(tcp - frame) - (tcp[12] >> 4) * 4u);
+    trace_frame(sim->now, from == 0 ? "0>" : "1>", frame, length);
     return false;
 }
 

@@ -33,21 +33,28 @@ static const uint32_t scenario_count = sizeof(scenarios) / sizeof(scenarios[0]);
 struct options {
     unsigned long first, last;
     uint32_t workers, loss, websocket;
+    uint16_t traced_port; /* 0: none */
     const char *scenario; /* NULL: each seed its own */
     bool threads;
     bool verbose;
 };
 
-static void usage(void)
+static void usage(FILE *to)
 {
-    fprintf(stderr,
+    fprintf(to,
             "usage: router [--seeds A..B] [--workers N] [--loss PERCENT] [--websocket PERCENT] [--scenario NAME]\n"
-            "              [--threads] [--verbose] [--list]\n"
+            "              [--threads] [--verbose] [--trace PORT] [--list] [--help]\n"
             "  --threads  traffic, takeover, shared and churn run each worker on a thread; such a run does not repeat\n"
+            "  --trace    prints the TCP segments of the client with this port, which --verbose tells\n"
             "scenarios (default: all of them, in turn):\n");
     for (uint32_t i = 0; i < scenario_count; i++) {
-        fprintf(stderr, "  %-10s %s\n", scenarios[i].name, scenarios[i].help);
+        fprintf(to, "  %-10s %s\n", scenarios[i].name, scenarios[i].help);
     }
+}
+
+static void usage_error(void)
+{
+    usage(stderr);
     exit(2);
 }
 
@@ -62,7 +69,7 @@ static void seeds_read(struct options *options, const char *text)
 {
     const int fields = sscanf(text, "%lu..%lu", &options->first, &options->last);
     if (fields < 1) {
-        usage();
+        usage_error();
     }
     options->last = fields == 1 ? options->first : options->last;
 }
@@ -77,6 +84,8 @@ static void options_read(struct options *options, int argc, char **argv)
                                           {"list", no_argument, NULL, 'L'},
                                           {"websocket", required_argument, NULL, 'p'},
                                           {"verbose", no_argument, NULL, 'v'},
+                                          {"trace", required_argument, NULL, 'T'},
+                                          {"help", no_argument, NULL, 'h'},
                                           {0}};
     int option;
     while ((option = getopt_long(argc, argv, "s:w:l:c:p:tv", names, NULL)) != -1) {
@@ -105,12 +114,18 @@ static void options_read(struct options *options, int argc, char **argv)
         case 'v':
             options->verbose = true;
             break;
+        case 'T':
+            options->traced_port = (uint16_t)atoi(optarg);
+            break;
+        case 'h':
+            usage(stdout);
+            exit(0);
         default:
-            usage();
+            usage_error();
         }
     }
     if (options->workers < 1 || options->workers > 8 || options->loss > 50) {
-        usage();
+        usage_error();
     }
 }
 
@@ -124,7 +139,7 @@ static const struct scenario *scenario_of(const struct options *options, unsigne
             return &scenarios[i];
         }
     }
-    usage();
+    usage_error();
     return NULL;
 }
 
@@ -133,6 +148,7 @@ static bool seed_run(const struct options *options, unsigned long seed)
     static struct world world;
     const struct scenario *scenario = scenario_of(options, seed);
     world_init(&world, seed, options->workers, options->loss);
+    world.traced_port = options->traced_port;
     world.verbose = options->verbose;
     world.wants_threads = options->threads;
     world.websocket_percent = options->websocket;

@@ -1,5 +1,6 @@
 /* The simulated router and its link. See world.h. */
 #include "tests/sim/router/world.h"
+#include "tests/sim/trace.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include "lib/topic/shared.h"
 #include "tests/sim/router/device.h"
 #include "tests/sim/router/threads.h"
+#include "tests/sim/trace.h"
 
 enum {
     POOL_MBUFS = 32767,
@@ -202,7 +204,11 @@ static void link_send(struct world *world, struct rte_mbuf *mbuf, bool to_router
 {
     static uint8_t buffer[70000];
     const uint8_t *bytes = rte_pktmbuf_read(mbuf, 0, mbuf->pkt_len, buffer);
-    if (!is_cut(world, client_port(bytes, mbuf->pkt_len, to_router)) && !happens(world, world->link.loss_ppm)) {
+    const uint16_t port = client_port(bytes, mbuf->pkt_len, to_router);
+    if (port != 0 && port == world->traced_port) {
+        trace_frame(world->now, to_router ? "client>" : "router>", bytes, mbuf->pkt_len);
+    }
+    if (!is_cut(world, port) && !happens(world, world->link.loss_ppm)) {
         link_put(world, bytes, mbuf->pkt_len, to_router);
         if (happens(world, world->link.duplicate_ppm)) {
             link_put(world, bytes, mbuf->pkt_len, to_router);

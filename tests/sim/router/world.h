@@ -51,6 +51,7 @@ struct world {
     uint64_t frames;
     uint64_t steps;
     uint8_t cut[65536 / 8];  /* client ports whose frames are all lost, both ways */
+    uint16_t traced_port;    /* whose segments are printed; 0: none */
     struct device **devices; /* in the order of their creation; of device.c */
     uint32_t device_count;
     uint64_t poll_at; /* the scenario's next turn; UINT64_MAX: none */
