@@ -330,7 +330,7 @@ static void lanes_match(struct topic_cache *cache, struct lane *lanes, uint32_t 
         }
     }
     topic_index_match(searches, (uint32_t)(next - searches));
-    const uint32_t each = (uint32_t)(next - searches) / count;
+    const uint32_t each = cache->config.shared == NULL ? 2 : 4;
     for (uint32_t i = 0; i < count; i++) {
         lanes[i].complete = true;
         for (uint32_t k = i * each; k < (i + 1) * each; k++) {
