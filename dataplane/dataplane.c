@@ -55,7 +55,7 @@ static int shared_create(struct dataplane *dataplane, struct shm_error *error)
 {
     const struct topic_shared_config config = {
         .seed = dataplane->seed,
-        .allocator = topic_allocator_heap(), /* written by the main lcore only */
+        .allocator = mem_allocator_heap(), /* written by the main lcore only */
         .filters_max = dataplane->filters_max,
         .reclaim_capacity = RECLAIM_CAPACITY,
     };

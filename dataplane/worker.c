@@ -164,7 +164,7 @@ static int topics_create(struct worker *worker, struct shm_error *error)
     };
     const struct topic_retained_config retained = {
         .seed = dataplane->seed,
-        .allocator = topic_allocator_region(worker->memory),
+        .allocator = mem_allocator_region(worker->memory),
         /* The bounds are the router's: each worker keeps its share of the topics. */
         .count_max = (uint32_t)(((uint64_t)mqtt->max_retained_messages + worker->count - 1) / worker->count),
         .bytes_max = (mqtt->max_retained_bytes + worker->count - 1) / worker->count,

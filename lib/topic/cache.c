@@ -5,10 +5,10 @@
  * entry whose tag agrees: generation, topic. The hash is a multiply-and-fold over the topic, seeded: somebody who
  * guessed the seed could make topics share a set, which costs misses and no more, since topics are compared in full.
  *
- * The number of sets grows by one whenever a full set would have to forget a topic, by linear hashing as in table.h:
- * the entries that belong to the new set move there, two on average, so there is no moment at which everything is
- * rebuilt. Memory for the largest size is taken at the start; what lies behind the last set is not touched before it is
- * needed.
+ * The number of sets grows by one whenever a full set would have to forget a topic, by linear hashing as in
+ * hash_table.h: the entries that belong to the new set move there, two on average, so there is no moment at which
+ * everything is rebuilt. Memory for the largest size is taken at the start; what lies behind the last set is not
+ * touched before it is needed.
  */
 #include "lib/topic/cache.h"
 
@@ -160,7 +160,7 @@ static inline uint32_t slot_find(const struct topic_cache *cache, uint64_t hash)
 
 /* ---- creation ---- */
 
-static void lane_init(struct lane *lane, struct topic_allocator allocator)
+static void lane_init(struct lane *lane, struct mem_allocator allocator)
 {
     topic_matches_init(&lane->filters, allocator);
     topic_matches_init(&lane->groups, allocator);
@@ -189,7 +189,7 @@ struct topic_cache *topic_cache_create(const struct topic_cache_config *config)
     cache->mask = cache->sets - 1;
     cache->tags = mem_alloc(config->region, (size_t)cache->sets_max * WAYS * sizeof(cache->tags[0]));
     cache->entries = mem_alloc(config->region, (size_t)cache->sets_max * WAYS * sizeof(cache->entries[0]));
-    struct topic_allocator allocator = topic_allocator_region(config->region);
+    struct mem_allocator allocator = mem_allocator_region(config->region);
     lane_init(&cache->lane, allocator);
     for (uint32_t i = 0; i < TOGETHER; i++) {
         lane_init(&cache->lanes[i], allocator);

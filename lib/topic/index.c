@@ -2,12 +2,12 @@
  * The filter index: exact filters in a hash, wildcard filters in a trie flattened into another. See index.h.
  *
  * Writer's order, so that a reader never follows something incomplete: an object is filled, then stored where readers
- * find it with release (slot_store in table.c, link_publish here); every reader's load on the way is an acquire.
+ * find it with release (slot_store in hash_table.c, link_publish here); every reader's load on the way is an acquire.
  * Removal is the opposite: unlinked first, retired afterwards.
  */
 #include "lib/topic/index.h"
 
-#include "lib/topic/table.h"
+#include "lib/hash/hash_table.h"
 
 #include <string.h>
 
@@ -29,8 +29,8 @@ struct topic_node {
 };
 
 struct topic_index {
-    struct topic_table exact;
-    struct topic_table nodes;
+    struct hash_table exact;
+    struct hash_table nodes;
     struct topic_index_config config;
     uint32_t wildcards;
     uint32_t next_id;
@@ -136,12 +136,12 @@ static bool entry_same(const void *object, const void *wanted)
 static struct topic_entry *exact_find(const struct topic_index *index, uint64_t hash, const char *text, uint32_t length)
 {
     struct exact_key key = {text, length};
-    return topic_table_find(&index->exact, hash, entry_same, &key);
+    return hash_table_find(&index->exact, hash, entry_same, &key);
 }
 
 static struct topic_node *child_find(const struct topic_index *index, const struct node_key *key)
 {
-    return topic_table_find(&index->nodes, key->hash, node_same, key);
+    return hash_table_find(&index->nodes, key->hash, node_same, key);
 }
 
 /* ---- creation ---- */
@@ -153,18 +153,18 @@ struct topic_index *topic_index_create(const struct topic_index_config *config)
         return NULL;
     }
     *index = (struct topic_index){.config = *config, .next_id = 1};
-    struct topic_table_config table = {
+    struct hash_table_config table = {
         .allocator = config->allocator,
         .retire = config->retire,
         .retire_arg = config->retire_arg,
         .objects_max = config->filters_max,
         .hash_of = entry_hash,
     };
-    bool ok = topic_table_init(&index->exact, &table);
+    bool ok = hash_table_init(&index->exact, &table);
     table.hash_of = node_hash;
     table.objects_max =
         config->filters_max < UINT32_MAX / NODES_PER_FILTER ? config->filters_max * NODES_PER_FILTER : UINT32_MAX;
-    if (!ok || !topic_table_init(&index->nodes, &table)) {
+    if (!ok || !hash_table_init(&index->nodes, &table)) {
         topic_index_destroy(index);
         return NULL;
     }
@@ -200,14 +200,14 @@ void topic_index_destroy(struct topic_index *index)
         return;
     }
     if (index->exact.segments != NULL) {
-        topic_table_each(&index->exact, entry_free, index);
+        hash_table_each(&index->exact, entry_free, index);
     }
     if (index->nodes.segments != NULL) {
-        topic_table_each(&index->nodes, node_free, index);
+        hash_table_each(&index->nodes, node_free, index);
         node_entries_free(index, &index->root);
     }
-    topic_table_clear(&index->exact);
-    topic_table_clear(&index->nodes);
+    hash_table_clear(&index->exact);
+    hash_table_clear(&index->nodes);
     index_free(index, index, sizeof(*index));
 }
 
@@ -280,7 +280,7 @@ static struct topic_node *child_create(struct topic_index *index, struct topic_n
     };
     memcpy(node->level, cursor->at, cursor->length);
     /* '+' is in the table too, so that one visit finds every node; but a look-up never asks for it by hash. */
-    if (!topic_table_add(&index->nodes, key.hash, node)) {
+    if (!hash_table_add(&index->nodes, key.hash, node)) {
         index_free(index, node, node_size(node));
         return NULL;
     }
@@ -329,7 +329,7 @@ static void nodes_prune(struct topic_index *index, struct topic_node *node)
         struct topic_node *parent = node->parent;
         struct level_cursor cursor = {.at = node->level, .length = node->length};
         struct node_key key = child_key(index, parent, &cursor);
-        topic_table_remove(&index->nodes, key.hash, node);
+        hash_table_remove(&index->nodes, key.hash, node);
         child_unlink(node);
         index_retire(index, node, node_size(node));
         node = parent;
@@ -391,7 +391,7 @@ static struct topic_entry *exact_add(struct topic_index *index, const struct top
 {
     uint64_t hash = topic_hash(&index->config.seed, filter->filter, filter->filter_length);
     struct topic_entry *entry = entry_create(index, filter, hash);
-    if (entry != NULL && !topic_table_add(&index->exact, hash, entry)) {
+    if (entry != NULL && !hash_table_add(&index->exact, hash, entry)) {
         index_free(index, entry, entry_size(entry));
         return NULL;
     }
@@ -457,7 +457,7 @@ void topic_index_remove(struct topic_index *index, struct topic_entry *entry)
         nodes_prune(index, node);
         index->wildcards--;
     } else {
-        topic_table_remove(&index->exact, topic_hash(&index->config.seed, filter, entry->length), entry);
+        hash_table_remove(&index->exact, topic_hash(&index->config.seed, filter, entry->length), entry);
     }
     index_retire(index, entry, entry_size(entry));
 }
@@ -465,7 +465,7 @@ void topic_index_remove(struct topic_index *index, struct topic_entry *entry)
 uint32_t topic_index_retire_max(const struct topic_index *index)
 {
     /* An add that fails at the last level: each level's insertion, each level's removal, each level's node. */
-    return 1 + TOPIC_LEVELS_MAX * (1 + TOPIC_TABLE_RETIRE_MAX + 1);
+    return 1 + TOPIC_LEVELS_MAX * (1 + HASH_TABLE_RETIRE_MAX + 1);
 }
 
 /* ---- matching ---- */
@@ -535,7 +535,7 @@ static void lookup_begin(struct match_lookup *lookup)
     if (lookup->only != NULL) {
         __builtin_prefetch(lookup->only);
     } else {
-        topic_table_prefetch(&lookup->step.search->index->nodes, lookup->hash);
+        hash_table_prefetch(&lookup->step.search->index->nodes, lookup->hash);
     }
 }
 
@@ -599,7 +599,7 @@ static void match_batch(struct match_walk *walk)
     }
     for (uint32_t i = 0; i < steps && steps > 1; i++) { /* alone it would only read the bucket twice */
         if (lookups[i].literal && lookups[i].only == NULL) {
-            topic_table_prefetch_object(&lookups[i].step.search->index->nodes, lookups[i].hash);
+            hash_table_prefetch_object(&lookups[i].step.search->index->nodes, lookups[i].hash);
         }
     }
     for (uint32_t i = 0; i < steps; i++) {
@@ -617,14 +617,14 @@ void topic_index_match(struct topic_search *searches, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         searches[i].matches->visited = 0;
         searches[i].complete = true;
-        topic_table_prefetch(&searches[i].index->exact, searches[i].name->hash);
+        hash_table_prefetch(&searches[i].index->exact, searches[i].name->hash);
         if (!node_is_unused(&searches[i].index->root)) {
             match_push(&walk, (struct match_step){&searches[i].index->root, &searches[i], 0});
         }
     }
     match_batch(&walk);
     for (uint32_t i = 0; i < count; i++) {
-        topic_table_prefetch_object(&searches[i].index->exact, searches[i].name->hash);
+        hash_table_prefetch_object(&searches[i].index->exact, searches[i].name->hash);
     }
     while (walk.depth > 0) {
         match_batch(&walk);
@@ -673,14 +673,14 @@ static void visit_node(void *arg, void *object)
 void topic_index_each(const struct topic_index *index, void (*visit)(void *arg, struct topic_entry *entry), void *arg)
 {
     struct each_visit each = {visit, arg};
-    topic_table_each(&index->exact, visit_entry, &each);
-    topic_table_each(&index->nodes, visit_node, &each);
+    hash_table_each(&index->exact, visit_entry, &each);
+    hash_table_each(&index->nodes, visit_node, &each);
     visit_node(&each, (struct topic_node *)&index->root);
 }
 
 /* ---- match lists ---- */
 
-void topic_matches_init(struct topic_matches *matches, struct topic_allocator allocator)
+void topic_matches_init(struct topic_matches *matches, struct mem_allocator allocator)
 {
     *matches = (struct topic_matches){.allocator = allocator};
 }

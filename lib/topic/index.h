@@ -14,16 +14,16 @@
  *     node. A match visits the nodes that exist and agree with the topic, no others: at most two ways out of each node
  *     ('+' and the literal), iteratively, with a stack of one slot a level.
  *   - Both hashes grow by linear hashing, one bucket per insertion, in segments of 16 KiB: no insertion ever rehashes
- * the table, and readers see each entry throughout (table.h has the proof). Why not liburcu's cds_lfht: it allocates
- * with malloc, on a resize thread of its own (0.13 has no allocator hook), which a worker must not; and it would need
- * the same calls to be made differently for private tables. One small table serves both.
+ * the table, and readers see each entry throughout (hash_table.h has the proof). Why not liburcu's cds_lfht: it
+ * allocates with malloc, on a resize thread of its own (0.13 has no allocator hook), which a worker must not; and it
+ * would need the same calls to be made differently for private tables. One small table serves both.
  *
  * REQ comments stand in index.c beside the lines that meet them.
  */
 #ifndef POLLUX_LIB_TOPIC_INDEX_H
 #define POLLUX_LIB_TOPIC_INDEX_H
 
-#include "lib/topic/allocator.h"
+#include "lib/mem/allocator.h"
 #include "lib/topic/name.h"
 
 #include <stdbool.h>
@@ -52,7 +52,7 @@ static inline const char *topic_entry_filter(const struct topic_entry *entry)
 
 struct topic_index_config {
     struct topic_seed seed;
-    struct topic_allocator allocator;
+    struct mem_allocator allocator;
     /* What to do with an unlinked object. NULL: allocator.free at once (private table). */
     void (*retire)(void *arg, void *object, size_t size);
     void *retire_arg;
@@ -66,7 +66,7 @@ struct topic_matches {
     uint32_t count;
     uint32_t capacity;
     uint32_t visited; /* trie nodes looked at by the last match: the cost that wildcard filters made */
-    struct topic_allocator allocator;
+    struct mem_allocator allocator;
 };
 
 /* NULL without memory. */
@@ -112,7 +112,7 @@ uint32_t topic_index_wildcards(const struct topic_index *index);
 /* Visit all entries (order undefined). `visit` must not change the index. Writer only. */
 void topic_index_each(const struct topic_index *index, void (*visit)(void *arg, struct topic_entry *entry), void *arg);
 
-void topic_matches_init(struct topic_matches *matches, struct topic_allocator allocator);
+void topic_matches_init(struct topic_matches *matches, struct mem_allocator allocator);
 void topic_matches_free(struct topic_matches *matches);
 bool topic_matches_append(struct topic_matches *matches, struct topic_entry *entry);
 

@@ -27,7 +27,7 @@ struct topic_reclaim {
     _Alignas(64) _Atomic uint64_t token; /* newest published; readers only load it, except when they come online */
     _Atomic uint64_t registered;         /* bit n: reader n is taken */
     uint64_t period_began;               /* microseconds; when `token` was published */
-    struct topic_allocator allocator;
+    struct mem_allocator allocator;
     struct retired *ring;
     uint32_t capacity;
     uint32_t first; /* oldest in the ring */
@@ -40,7 +40,7 @@ struct topic_reclaim {
     uint64_t ended; /* newest token that all readers have announced */
 };
 
-struct topic_reclaim *topic_reclaim_create(struct topic_allocator allocator, uint32_t capacity)
+struct topic_reclaim *topic_reclaim_create(struct mem_allocator allocator, uint32_t capacity)
 {
     /* A power of two of bytes, so that both allocators align it to cache lines. */
     struct topic_reclaim *reclaim = allocator.alloc(allocator.arg, 8192);
@@ -82,7 +82,7 @@ void topic_reclaim_destroy(struct topic_reclaim *reclaim)
     while (reclaim->count > 0) {
         reclaim_first(reclaim);
     }
-    struct topic_allocator allocator = reclaim->allocator;
+    struct mem_allocator allocator = reclaim->allocator;
     allocator.free(allocator.arg, reclaim->ring, reclaim->capacity * sizeof(*reclaim->ring));
     allocator.free(allocator.arg, reclaim, 8192);
 }

@@ -28,7 +28,7 @@
 #ifndef POLLUX_LIB_TOPIC_RECLAIM_H
 #define POLLUX_LIB_TOPIC_RECLAIM_H
 
-#include "lib/topic/allocator.h"
+#include "lib/mem/allocator.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -58,7 +58,7 @@ struct topic_reclaim_stats {
 };
 
 /* `capacity`: bound on objects that wait, each 24 B of bookkeeping. Allocates once, from `allocator`. */
-struct topic_reclaim *topic_reclaim_create(struct topic_allocator allocator, uint32_t capacity);
+struct topic_reclaim *topic_reclaim_create(struct mem_allocator allocator, uint32_t capacity);
 
 /* All readers must be offline. Frees what waits. */
 void topic_reclaim_destroy(struct topic_reclaim *reclaim);

@@ -6,7 +6,7 @@
  */
 #include "lib/topic/retained.h"
 
-#include "lib/topic/table.h"
+#include "lib/hash/hash_table.h"
 
 #include <string.h>
 
@@ -35,7 +35,7 @@ struct topic_retained_node {
 };
 
 struct topic_retained {
-    struct topic_table nodes;
+    struct hash_table nodes;
     struct topic_retained_config config;
     struct topic_retained_stats stats;
     uint32_t next_id;
@@ -89,7 +89,7 @@ static struct node_key name_key(const struct topic_retained_node *parent, struct
 
 static struct topic_retained_node *child_find(const struct topic_retained *tree, const struct node_key *key)
 {
-    return topic_table_find(&tree->nodes, key->hash, node_same, key);
+    return hash_table_find(&tree->nodes, key->hash, node_same, key);
 }
 
 static timer_handler expiry_due;
@@ -101,13 +101,13 @@ struct topic_retained *topic_retained_create(const struct topic_retained_config 
         return NULL;
     }
     *tree = (struct topic_retained){.config = *config, .next_id = 1};
-    struct topic_table_config table = {
+    struct hash_table_config table = {
         .allocator = config->allocator,
         .objects_max =
             config->count_max < UINT32_MAX / NODES_PER_MESSAGE ? config->count_max * NODES_PER_MESSAGE : UINT32_MAX,
         .hash_of = node_hash,
     };
-    if (!topic_table_init(&tree->nodes, &table)) {
+    if (!hash_table_init(&tree->nodes, &table)) {
         config->allocator.free(config->allocator.arg, tree, sizeof(*tree));
         return NULL;
     }
@@ -164,9 +164,9 @@ void topic_retained_destroy(struct topic_retained *tree)
     if (tree == NULL) {
         return;
     }
-    struct topic_allocator allocator = tree->config.allocator;
-    topic_table_each(&tree->nodes, node_free, tree);
-    topic_table_clear(&tree->nodes);
+    struct mem_allocator allocator = tree->config.allocator;
+    hash_table_each(&tree->nodes, node_free, tree);
+    hash_table_clear(&tree->nodes);
     allocator.free(allocator.arg, tree, sizeof(*tree));
 }
 
@@ -184,7 +184,7 @@ static struct topic_retained_node *child_create(struct topic_retained *tree, str
     node->next = parent->children;
     node->length = (uint16_t)key->length;
     memcpy(node->level, key->level, key->length);
-    if (!topic_table_add(&tree->nodes, key->hash, node)) {
+    if (!hash_table_add(&tree->nodes, key->hash, node)) {
         node_free(tree, node);
         return NULL;
     }
@@ -202,7 +202,7 @@ static void nodes_prune(struct topic_retained *tree, struct topic_retained_node 
     while (node != &tree->root && node->message == NULL && node->children == NULL && node->walks == 0) {
         struct topic_retained_node *parent = node->parent;
         struct node_key key = text_key(tree, parent, node->level, node->length);
-        topic_table_remove(&tree->nodes, key.hash, node);
+        hash_table_remove(&tree->nodes, key.hash, node);
         if (node->prev != NULL) {
             node->prev->next = node->next;
         } else {

@@ -19,7 +19,7 @@
 #define POLLUX_LIB_TOPIC_RETAINED_H
 
 #include "lib/timer/timer.h"
-#include "lib/topic/allocator.h"
+#include "lib/mem/allocator.h"
 #include "lib/topic/name.h"
 
 struct topic_retained;
@@ -27,7 +27,7 @@ struct topic_retained_node;
 
 struct topic_retained_config {
     struct topic_seed seed;
-    struct topic_allocator allocator;
+    struct mem_allocator allocator;
     uint32_t count_max; /* bound on messages */
     uint64_t bytes_max; /* bound on the sum of the sizes given to _set; 0: none */
     /* Times messages; must outlive the tree. NULL: _set is never given a time. The tree binds `timer_kind`. */

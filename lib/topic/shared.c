@@ -21,7 +21,7 @@ struct topic_shared {
     struct topic_index *groups;
     struct topic_reclaim *reclaim;
     struct topic_seed seed;
-    struct topic_allocator allocator;
+    struct mem_allocator allocator;
     struct topic_generations generations;
 };
 
@@ -252,7 +252,7 @@ uint64_t topic_shared_generation(const struct topic_shared *table, unsigned stri
     return topic_generations_read(&table->generations, stripe);
 }
 
-void topic_shared_result_init(struct topic_shared_result *result, struct topic_allocator allocator)
+void topic_shared_result_init(struct topic_shared_result *result, struct mem_allocator allocator)
 {
     *result = (struct topic_shared_result){0};
     topic_matches_init(&result->filters, allocator);
@@ -261,7 +261,7 @@ void topic_shared_result_init(struct topic_shared_result *result, struct topic_a
 
 void topic_shared_result_free(struct topic_shared_result *result)
 {
-    struct topic_allocator allocator = result->filters.allocator;
+    struct mem_allocator allocator = result->filters.allocator;
     if (result->shares != NULL) {
         allocator.free(allocator.arg, result->shares, result->share_capacity * sizeof(result->shares[0]));
     }
@@ -273,7 +273,7 @@ void topic_shared_result_free(struct topic_shared_result *result)
 static bool result_append(struct topic_shared_result *result, struct topic_share share)
 {
     if (result->share_count == result->share_capacity) {
-        struct topic_allocator allocator = result->filters.allocator;
+        struct mem_allocator allocator = result->filters.allocator;
         uint32_t capacity = result->share_capacity == 0 ? 16 : result->share_capacity * 2;
         struct topic_share *shares = allocator.alloc(allocator.arg, capacity * sizeof(shares[0]));
         if (shares == NULL) {

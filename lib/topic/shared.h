@@ -22,7 +22,7 @@ struct topic_shared;
 
 struct topic_shared_config {
     struct topic_seed seed;
-    struct topic_allocator allocator;
+    struct mem_allocator allocator;
     uint32_t filters_max;      /* bound on different filters, over all workers */
     uint32_t reclaim_capacity; /* bound on removed objects that wait for readers; at least 1,024 */
 };
@@ -77,7 +77,7 @@ void topic_shared_search(const struct topic_shared *table, struct topic_name *na
 bool topic_shared_sum(struct topic_shared_result *result);
 
 /* `allocator` belongs to the calling worker, not to the table. */
-void topic_shared_result_init(struct topic_shared_result *result, struct topic_allocator allocator);
+void topic_shared_result_init(struct topic_shared_result *result, struct mem_allocator allocator);
 void topic_shared_result_free(struct topic_shared_result *result);
 
 /* Changes whenever a filter that could match topics of this stripe changes. See generation.h. */

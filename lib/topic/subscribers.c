@@ -45,7 +45,7 @@ struct topic_subscribers *topic_subscribers_create(const struct topic_subscriber
     table->config = *config;
     struct topic_index_config index = {
         .seed = config->seed,
-        .allocator = topic_allocator_region(config->region),
+        .allocator = mem_allocator_region(config->region),
         .filters_max = config->filters_max,
         .payload_size = sizeof(struct topic_filter),
     };

@@ -93,7 +93,7 @@ static struct router router_open(unsigned count)
     struct router router = {0};
     router.worker = region_open(&router, 0, (64u << 20) + (size_t)count * 900);
     router.housekeeper = region_open(&router, 1, (64u << 20) + (size_t)count * 400);
-    struct topic_shared_config shared = {seed, topic_allocator_region(router.housekeeper), count + 1, 4096};
+    struct topic_shared_config shared = {seed, mem_allocator_region(router.housekeeper), count + 1, 4096};
     router.shared = topic_shared_create(&shared);
     struct topic_subscribers_config subscribers = {seed, router.worker, count + 1, NULL, NULL};
     router.subscribers = topic_subscribers_create(&subscribers);
@@ -173,7 +173,7 @@ static double match_time(struct router *router, unsigned spread, enum how how, u
     struct topic_search searches[4];
     enum topic_status status;
     uint64_t found = 0;
-    struct topic_allocator allocator = topic_allocator_region(router->worker);
+    struct mem_allocator allocator = mem_allocator_region(router->worker);
     topic_matches_init(&filters, allocator);
     topic_matches_init(&groups, allocator);
     topic_shared_result_init(&result, allocator);
@@ -302,7 +302,7 @@ static void retained(unsigned count)
     struct router router = {0};
     struct mem_region *region = region_open(&router, 0, (64u << 20) + (size_t)count * 400);
     struct topic_retained_config config = {.seed = seed,
-                                           .allocator = topic_allocator_region(region),
+                                           .allocator = mem_allocator_region(region),
                                            .count_max = count,
                                            .wheel = &wheel,
                                            .expired = count_expired,

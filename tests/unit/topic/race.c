@@ -40,7 +40,7 @@ static void *reader_main(void *arg)
     unsigned state = (unsigned)(uintptr_t)arg;
     uint64_t count = 0;
     char topic[64];
-    topic_shared_result_init(&result, topic_allocator_heap());
+    topic_shared_result_init(&result, mem_allocator_heap());
     topic_reader_online(reader);
     while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
         unsigned i = (unsigned)rand_r(&state) % STABLE;
@@ -121,7 +121,7 @@ int main(int argc, char **argv)
 {
     pthread_t threads[READERS];
     struct topic_shared_config config = {
-        .seed = seed, .allocator = topic_allocator_heap(), .filters_max = 100000, .reclaim_capacity = 8192};
+        .seed = seed, .allocator = mem_allocator_heap(), .filters_max = 100000, .reclaim_capacity = 8192};
     uint64_t end = milliseconds() + (argc > 1 ? strtoul(argv[1], NULL, 10) : 2500);
     unsigned rounds = 0;
     shared = topic_shared_create(&config);

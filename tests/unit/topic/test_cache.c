@@ -19,7 +19,7 @@ static void open_with(const struct topic_seed *with, uint32_t entries)
 {
     seed = *with;
     memory = test_region_open(64 << 20);
-    struct topic_shared_config shared_config = {seed, topic_allocator_region(memory.region), 1000, 4096};
+    struct topic_shared_config shared_config = {seed, mem_allocator_region(memory.region), 1000, 4096};
     shared = topic_shared_create(&shared_config);
     struct topic_subscribers_config config = {seed, memory.region, 1000, presence, NULL};
     table = topic_subscribers_create(&config);

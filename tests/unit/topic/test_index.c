@@ -15,7 +15,7 @@ static struct fixture open_index(const struct topic_seed *seed, size_t size, uin
     struct fixture f = {.memory = test_region_open(size), .seed = *seed};
     struct topic_index_config config = {
         .seed = *seed,
-        .allocator = topic_allocator_region(f.memory.region),
+        .allocator = mem_allocator_region(f.memory.region),
         .filters_max = filters,
         .payload_size = 8,
     };

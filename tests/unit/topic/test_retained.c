@@ -30,7 +30,7 @@ static void set_up(void)
     timer_wheel_init(&wheel, 0);
     struct topic_retained_config config = {
         .seed = test_seed,
-        .allocator = topic_allocator_region(memory.region),
+        .allocator = mem_allocator_region(memory.region),
         .count_max = COUNT_MAX,
         .bytes_max = 1 << 20,
         .wheel = &wheel,

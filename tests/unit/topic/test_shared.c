@@ -9,13 +9,13 @@ static void open_shared(const struct topic_seed *seed, uint32_t capacity)
 {
     struct topic_shared_config config = {
         .seed = *seed,
-        .allocator = topic_allocator_heap(),
+        .allocator = mem_allocator_heap(),
         .filters_max = 100000,
         .reclaim_capacity = capacity,
     };
     shared = topic_shared_create(&config);
     cr_assert_not_null(shared);
-    topic_shared_result_init(&result, topic_allocator_heap());
+    topic_shared_result_init(&result, mem_allocator_heap());
 }
 
 static void close_shared(void)
@@ -112,7 +112,7 @@ Test(shared, generations_change_where_the_filter_is)
 /* Grace periods without threads: two readers, each step asserted. */
 Test(reclaim, memory_waits_for_every_online_reader)
 {
-    struct topic_reclaim *reclaim = topic_reclaim_create(topic_allocator_heap(), 16);
+    struct topic_reclaim *reclaim = topic_reclaim_create(mem_allocator_heap(), 16);
     struct topic_reader *a = topic_reader_register(reclaim, 0), *b = topic_reader_register(reclaim, 5);
     cr_expect_null(topic_reader_register(reclaim, 5));
     cr_expect_null(topic_reader_register(reclaim, 64));
@@ -150,7 +150,7 @@ Test(reclaim, memory_waits_for_every_online_reader)
 
 Test(reclaim, budget_and_bound)
 {
-    struct topic_reclaim *reclaim = topic_reclaim_create(topic_allocator_heap(), 8);
+    struct topic_reclaim *reclaim = topic_reclaim_create(mem_allocator_heap(), 8);
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 8; i++) {
             topic_reclaim_retire(reclaim, malloc(4), 4);

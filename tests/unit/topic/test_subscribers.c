@@ -26,8 +26,8 @@ static void set_up(void)
     };
     table = topic_subscribers_create(&config);
     cr_assert_not_null(table);
-    topic_matches_init(&filters, topic_allocator_region(memory.region));
-    topic_matches_init(&shares, topic_allocator_region(memory.region));
+    topic_matches_init(&filters, mem_allocator_region(memory.region));
+    topic_matches_init(&shares, mem_allocator_region(memory.region));
     presence_log[0] = '\0';
 }
 

@@ -1,7 +1,7 @@
 /*
- * Linear hashing under RCU, the writer's half: see table.h for the structure and the proof.
+ * Linear hashing under RCU, the writer's half: see hash_table.h for the structure and the proof.
  */
-#include "lib/topic/table.h"
+#include "lib/hash/hash_table.h"
 
 #include <string.h>
 
@@ -9,15 +9,15 @@
 #define SPLIT_LOAD 7u
 #define MERGE_LOAD 5u
 
-#define SEGMENT_BYTES (TOPIC_SEGMENT_BUCKETS * sizeof(struct topic_bucket))
+#define SEGMENT_BYTES (HASH_SEGMENT_BUCKETS * sizeof(struct hash_bucket))
 
-static uint32_t buckets_now(const struct topic_table *table)
+static uint32_t buckets_now(const struct hash_table *table)
 {
     return (uint32_t)atomic_load_explicit(&table->shape, memory_order_relaxed);
 }
 
-/* Release: everything stored in buckets before is seen by who reads this shape (acquire in topic_table_find). */
-static void shape_publish(struct topic_table *table, uint32_t buckets)
+/* Release: everything stored in buckets before is seen by who reads this shape (acquire in hash_table_find). */
+static void shape_publish(struct hash_table *table, uint32_t buckets)
 {
     uint64_t changes = (atomic_load_explicit(&table->shape, memory_order_relaxed) >> 32) + 1;
     atomic_store_explicit(&table->shape, changes << 32 | buckets, memory_order_release);
@@ -29,7 +29,7 @@ static void slot_store(_Atomic uint64_t *slot, uint64_t value)
 }
 
 /* Without a hook nobody else reads: back to the allocator at once. */
-static void retire(struct topic_table *table, void *object, size_t size)
+static void retire(struct hash_table *table, void *object, size_t size)
 {
     if (table->retire != NULL) {
         table->retire(table->retire_arg, object, size);
@@ -38,7 +38,7 @@ static void retire(struct topic_table *table, void *object, size_t size)
     }
 }
 
-static bool segment_create(struct topic_table *table, uint32_t segment)
+static bool segment_create(struct hash_table *table, uint32_t segment)
 {
     if (segment >= table->segments_max) {
         return false;
@@ -46,7 +46,7 @@ static bool segment_create(struct topic_table *table, uint32_t segment)
     if (atomic_load_explicit(&table->segments[segment], memory_order_relaxed) != NULL) {
         return true;
     }
-    struct topic_bucket *buckets = table->allocator.alloc(table->allocator.arg, SEGMENT_BYTES);
+    struct hash_bucket *buckets = table->allocator.alloc(table->allocator.arg, SEGMENT_BYTES);
     if (buckets == NULL) {
         return false;
     }
@@ -55,11 +55,11 @@ static bool segment_create(struct topic_table *table, uint32_t segment)
     return true;
 }
 
-bool topic_table_init(struct topic_table *table, const struct topic_table_config *config)
+bool hash_table_init(struct hash_table *table, const struct hash_table_config *config)
 {
-    uint32_t segments = (uint32_t)((uint64_t)config->objects_max * 2 / SPLIT_LOAD / TOPIC_SEGMENT_BUCKETS) + 1;
+    uint32_t segments = (uint32_t)((uint64_t)config->objects_max * 2 / SPLIT_LOAD / HASH_SEGMENT_BUCKETS) + 1;
     size_t directory = segments * sizeof(table->segments[0]);
-    *table = (struct topic_table){
+    *table = (struct hash_table){
         .segments = config->allocator.alloc(config->allocator.arg, directory),
         .segments_max = segments,
         .hash_of = config->hash_of,
@@ -72,36 +72,36 @@ bool topic_table_init(struct topic_table *table, const struct topic_table_config
     }
     memset((void *)table->segments, 0, directory);
     if (!segment_create(table, 0)) {
-        topic_table_clear(table);
+        hash_table_clear(table);
         return false;
     }
     shape_publish(table, 1);
     return true;
 }
 
-static struct topic_bucket *chain_next(const struct topic_bucket *bucket)
+static struct hash_bucket *chain_next(const struct hash_bucket *bucket)
 {
     return atomic_load_explicit(&bucket->more, memory_order_relaxed);
 }
 
 /* Free a bucket's overflow without looking at readers. */
-static void chain_free(struct topic_table *table, struct topic_bucket *bucket)
+static void chain_free(struct hash_table *table, struct hash_bucket *bucket)
 {
-    for (struct topic_bucket *more = chain_next(bucket), *next; more != NULL; more = next) {
+    for (struct hash_bucket *more = chain_next(bucket), *next; more != NULL; more = next) {
         next = chain_next(more);
         table->allocator.free(table->allocator.arg, more, sizeof(*more));
     }
     atomic_store_explicit(&bucket->more, NULL, memory_order_relaxed);
 }
 
-void topic_table_clear(struct topic_table *table)
+void hash_table_clear(struct hash_table *table)
 {
     for (uint32_t i = 0; table->segments != NULL && i < table->segments_max; i++) {
-        struct topic_bucket *buckets = atomic_load_explicit(&table->segments[i], memory_order_relaxed);
+        struct hash_bucket *buckets = atomic_load_explicit(&table->segments[i], memory_order_relaxed);
         if (buckets == NULL) {
             continue;
         }
-        for (uint32_t b = 0; b < TOPIC_SEGMENT_BUCKETS; b++) {
+        for (uint32_t b = 0; b < HASH_SEGMENT_BUCKETS; b++) {
             chain_free(table, &buckets[b]);
         }
         table->allocator.free(table->allocator.arg, buckets, SEGMENT_BYTES);
@@ -110,12 +110,12 @@ void topic_table_clear(struct topic_table *table)
         table->allocator.free(table->allocator.arg, (void *)table->segments,
                               table->segments_max * sizeof(table->segments[0]));
     }
-    *table = (struct topic_table){0};
+    *table = (struct hash_table){0};
 }
 
-static struct topic_bucket *chain_append(struct topic_table *table, struct topic_bucket *last)
+static struct hash_bucket *chain_append(struct hash_table *table, struct hash_bucket *last)
 {
-    struct topic_bucket *more = table->allocator.alloc(table->allocator.arg, sizeof(*more));
+    struct hash_bucket *more = table->allocator.alloc(table->allocator.arg, sizeof(*more));
     if (more != NULL) {
         memset(more, 0, sizeof(*more));
         atomic_store_explicit(&last->more, more, memory_order_release);
@@ -123,17 +123,17 @@ static struct topic_bucket *chain_append(struct topic_table *table, struct topic
     return more;
 }
 
-static bool chain_store(struct topic_table *table, struct topic_bucket *bucket, uint64_t slot)
+static bool chain_store(struct hash_table *table, struct hash_bucket *bucket, uint64_t slot)
 {
     for (;; bucket = chain_next(bucket)) {
-        for (unsigned i = 0; i < TOPIC_BUCKET_SLOTS; i++) {
+        for (unsigned i = 0; i < HASH_BUCKET_SLOTS; i++) {
             if (atomic_load_explicit(&bucket->slots[i], memory_order_relaxed) == 0) {
                 slot_store(&bucket->slots[i], slot);
                 return true;
             }
         }
         if (chain_next(bucket) == NULL) {
-            struct topic_bucket *more = chain_append(table, bucket);
+            struct hash_bucket *more = chain_append(table, bucket);
             if (more != NULL) {
                 slot_store(&more->slots[0], slot);
             }
@@ -143,10 +143,10 @@ static bool chain_store(struct topic_table *table, struct topic_bucket *bucket, 
 }
 
 /* Store in an empty slot of the chain in front of bucket `end`. */
-static bool chain_store_before(struct topic_bucket *bucket, const struct topic_bucket *end, uint64_t slot)
+static bool chain_store_before(struct hash_bucket *bucket, const struct hash_bucket *end, uint64_t slot)
 {
     for (; bucket != end; bucket = chain_next(bucket)) {
-        for (unsigned i = 0; i < TOPIC_BUCKET_SLOTS; i++) {
+        for (unsigned i = 0; i < HASH_BUCKET_SLOTS; i++) {
             if (atomic_load_explicit(&bucket->slots[i], memory_order_relaxed) == 0) {
                 slot_store(&bucket->slots[i], slot);
                 return true;
@@ -156,9 +156,9 @@ static bool chain_store_before(struct topic_bucket *bucket, const struct topic_b
     return false;
 }
 
-static bool bucket_is_empty(const struct topic_bucket *bucket)
+static bool bucket_is_empty(const struct hash_bucket *bucket)
 {
-    for (unsigned i = 0; i < TOPIC_BUCKET_SLOTS; i++) {
+    for (unsigned i = 0; i < HASH_BUCKET_SLOTS; i++) {
         if (atomic_load_explicit(&bucket->slots[i], memory_order_relaxed) != 0) {
             return false;
         }
@@ -168,9 +168,9 @@ static bool bucket_is_empty(const struct topic_bucket *bucket)
 
 /* Unlink one empty overflow bucket: one an operation keeps what is retired bounded. Readers inside it still leave by
  * its link. */
-static void chain_prune(struct topic_table *table, struct topic_bucket *bucket)
+static void chain_prune(struct hash_table *table, struct hash_bucket *bucket)
 {
-    for (struct topic_bucket *more; (more = chain_next(bucket)) != NULL; bucket = more) {
+    for (struct hash_bucket *more; (more = chain_next(bucket)) != NULL; bucket = more) {
         if (bucket_is_empty(more)) {
             atomic_store_explicit(&bucket->more, chain_next(more), memory_order_release);
             retire(table, more, sizeof(*more));
@@ -183,10 +183,10 @@ static void chain_prune(struct topic_table *table, struct topic_bucket *bucket)
  * Move the objects of a chain forward into its empty slots, so that overflow buckets become empty. The published shape
  * tells readers that objects have moved, as after a split.
  */
-static void chain_compact(struct topic_table *table, struct topic_bucket *head)
+static void chain_compact(struct hash_table *table, struct hash_bucket *head)
 {
-    for (struct topic_bucket *more = chain_next(head); more != NULL; more = chain_next(more)) {
-        for (unsigned i = 0; i < TOPIC_BUCKET_SLOTS; i++) {
+    for (struct hash_bucket *more = chain_next(head); more != NULL; more = chain_next(more)) {
+        for (unsigned i = 0; i < HASH_BUCKET_SLOTS; i++) {
             uint64_t slot = atomic_load_explicit(&more->slots[i], memory_order_relaxed);
             if (slot != 0 && chain_store_before(head, more, slot)) {
                 shape_publish(table, buckets_now(table));
@@ -197,17 +197,16 @@ static void chain_compact(struct topic_table *table, struct topic_bucket *head)
 }
 
 /* Does the slot's object belong to bucket `index` once there are `buckets`? */
-static bool slot_belongs(const struct topic_table *table, uint64_t slot, uint32_t index, uint32_t buckets)
+static bool slot_belongs(const struct hash_table *table, uint64_t slot, uint32_t index, uint32_t buckets)
 {
-    return topic_table_index(table->hash_of(topic_slot_object(slot)), buckets) == index;
+    return hash_table_index(table->hash_of(hash_slot_object(slot)), buckets) == index;
 }
 
 /* Store in `to` what belongs there. False when memory ran out half way. */
-static bool split_copy(struct topic_table *table, const struct topic_bucket *from, struct topic_bucket *to,
-                       uint32_t index)
+static bool split_copy(struct hash_table *table, const struct hash_bucket *from, struct hash_bucket *to, uint32_t index)
 {
     for (; from != NULL; from = chain_next(from)) {
-        for (unsigned i = 0; i < TOPIC_BUCKET_SLOTS; i++) {
+        for (unsigned i = 0; i < HASH_BUCKET_SLOTS; i++) {
             uint64_t slot = atomic_load_explicit(&from->slots[i], memory_order_relaxed);
             if (slot != 0 && slot_belongs(table, slot, index, index + 1) && !chain_store(table, to, slot)) {
                 return false;
@@ -217,10 +216,10 @@ static bool split_copy(struct topic_table *table, const struct topic_bucket *fro
     return true;
 }
 
-static void split_clear(struct topic_table *table, struct topic_bucket *from, uint32_t index)
+static void split_clear(struct hash_table *table, struct hash_bucket *from, uint32_t index)
 {
     for (; from != NULL; from = chain_next(from)) {
-        for (unsigned i = 0; i < TOPIC_BUCKET_SLOTS; i++) {
+        for (unsigned i = 0; i < HASH_BUCKET_SLOTS; i++) {
             uint64_t slot = atomic_load_explicit(&from->slots[i], memory_order_relaxed);
             if (slot != 0 && slot_belongs(table, slot, index, index + 1)) {
                 slot_store(&from->slots[i], 0);
@@ -230,14 +229,14 @@ static void split_clear(struct topic_table *table, struct topic_bucket *from, ui
 }
 
 /* One bucket more. Without memory nothing changes; a later insertion tries again. */
-static void table_grow(struct topic_table *table)
+static void table_grow(struct hash_table *table)
 {
     uint32_t index = buckets_now(table);
-    if (!segment_create(table, index / TOPIC_SEGMENT_BUCKETS)) {
+    if (!segment_create(table, index / HASH_SEGMENT_BUCKETS)) {
         return;
     }
-    struct topic_bucket *to = topic_table_bucket(table, index);
-    struct topic_bucket *from = topic_table_bucket(table, index & ~(0x80000000u >> __builtin_clz(index)));
+    struct hash_bucket *to = hash_table_bucket(table, index);
+    struct hash_bucket *from = hash_table_bucket(table, index & ~(0x80000000u >> __builtin_clz(index)));
     if (!split_copy(table, from, to, index)) {
         split_clear(table, to, index); /* overflow buckets stay: a reader from before the last merge may be in them */
         return;
@@ -251,19 +250,19 @@ static void table_grow(struct topic_table *table)
  * One bucket less: the last one joins the bucket that it was split from. While it has more than one overflow bucket
  * only an empty one of them goes, which bounds what one call retires; the next removal tries again.
  */
-static void table_shrink(struct topic_table *table)
+static void table_shrink(struct hash_table *table)
 {
     uint32_t index = buckets_now(table) - 1;
-    struct topic_bucket *from = topic_table_bucket(table, index);
-    struct topic_bucket *to = topic_table_bucket(table, index & ~(0x80000000u >> __builtin_clz(index)));
-    struct topic_bucket *more = chain_next(from);
+    struct hash_bucket *from = hash_table_bucket(table, index);
+    struct hash_bucket *to = hash_table_bucket(table, index & ~(0x80000000u >> __builtin_clz(index)));
+    struct hash_bucket *more = chain_next(from);
     if (more != NULL && chain_next(more) != NULL) {
         chain_compact(table, from);
         chain_prune(table, from);
         return;
     }
-    for (struct topic_bucket *bucket = from; bucket != NULL; bucket = chain_next(bucket)) {
-        for (unsigned i = 0; i < TOPIC_BUCKET_SLOTS; i++) {
+    for (struct hash_bucket *bucket = from; bucket != NULL; bucket = chain_next(bucket)) {
+        for (unsigned i = 0; i < HASH_BUCKET_SLOTS; i++) {
             uint64_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_relaxed);
             if (slot != 0 && !chain_store(table, to, slot)) {
                 split_clear(table, to, index);
@@ -272,21 +271,21 @@ static void table_shrink(struct topic_table *table)
         }
     }
     shape_publish(table, index);
-    for (unsigned i = 0; i < TOPIC_BUCKET_SLOTS; i++) {
+    for (unsigned i = 0; i < HASH_BUCKET_SLOTS; i++) {
         slot_store(&from->slots[i], 0);
     }
     atomic_store_explicit(&from->more, NULL, memory_order_release);
     if (more != NULL) {
         retire(table, more, sizeof(*more));
     }
-    if (index % TOPIC_SEGMENT_BUCKETS == 0) {
-        atomic_store_explicit(&table->segments[index / TOPIC_SEGMENT_BUCKETS], NULL, memory_order_release);
+    if (index % HASH_SEGMENT_BUCKETS == 0) {
+        atomic_store_explicit(&table->segments[index / HASH_SEGMENT_BUCKETS], NULL, memory_order_release);
         retire(table, from, SEGMENT_BYTES);
     }
 }
 
 /* Two merges a removal catch up after one that had to wait; more would lengthen what one removal may retire. */
-static void table_shrink_to_load(struct topic_table *table)
+static void table_shrink_to_load(struct hash_table *table)
 {
     for (unsigned merges = 0; merges < 2; merges++) {
         uint32_t buckets = buckets_now(table);
@@ -297,11 +296,11 @@ static void table_shrink_to_load(struct topic_table *table)
     }
 }
 
-bool topic_table_add(struct topic_table *table, uint64_t hash, void *object)
+bool hash_table_add(struct hash_table *table, uint64_t hash, void *object)
 {
     uint32_t buckets = buckets_now(table);
-    uint64_t slot = topic_slot_tag(hash) << 48 | (uint64_t)(uintptr_t)object;
-    if (!chain_store(table, topic_table_bucket(table, topic_table_index(hash, buckets)), slot)) {
+    uint64_t slot = hash_slot_tag(hash) << 48 | (uint64_t)(uintptr_t)object;
+    if (!chain_store(table, hash_table_bucket(table, hash_table_index(hash, buckets)), slot)) {
         return false;
     }
     table->count++;
@@ -311,14 +310,14 @@ bool topic_table_add(struct topic_table *table, uint64_t hash, void *object)
     return true;
 }
 
-void topic_table_remove(struct topic_table *table, uint64_t hash, void *object)
+void hash_table_remove(struct hash_table *table, uint64_t hash, void *object)
 {
     uint32_t buckets = buckets_now(table);
-    struct topic_bucket *head = topic_table_bucket(table, topic_table_index(hash, buckets));
-    for (struct topic_bucket *bucket = head; bucket != NULL; bucket = chain_next(bucket)) {
-        for (unsigned i = 0; i < TOPIC_BUCKET_SLOTS; i++) {
+    struct hash_bucket *head = hash_table_bucket(table, hash_table_index(hash, buckets));
+    for (struct hash_bucket *bucket = head; bucket != NULL; bucket = chain_next(bucket)) {
+        for (unsigned i = 0; i < HASH_BUCKET_SLOTS; i++) {
             uint64_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_relaxed);
-            if (slot != 0 && topic_slot_object(slot) == object) {
+            if (slot != 0 && hash_slot_object(slot) == object) {
                 slot_store(&bucket->slots[i], 0);
                 table->count--;
                 chain_prune(table, head);
@@ -329,14 +328,14 @@ void topic_table_remove(struct topic_table *table, uint64_t hash, void *object)
     }
 }
 
-void topic_table_each(const struct topic_table *table, void (*visit)(void *arg, void *object), void *arg)
+void hash_table_each(const struct hash_table *table, void (*visit)(void *arg, void *object), void *arg)
 {
     for (uint32_t index = 0; index < buckets_now(table); index++) {
-        for (struct topic_bucket *b = topic_table_bucket(table, index); b != NULL; b = chain_next(b)) {
-            for (unsigned i = 0; i < TOPIC_BUCKET_SLOTS; i++) {
+        for (struct hash_bucket *b = hash_table_bucket(table, index); b != NULL; b = chain_next(b)) {
+            for (unsigned i = 0; i < HASH_BUCKET_SLOTS; i++) {
                 uint64_t slot = atomic_load_explicit(&b->slots[i], memory_order_relaxed);
                 if (slot != 0) {
-                    visit(arg, topic_slot_object(slot));
+                    visit(arg, hash_slot_object(slot));
                 }
             }
         }

@@ -1,11 +1,11 @@
 /*
- * The two allocators that topic tables are used with: see allocator.h.
+ * The two allocators that tables are used with: see allocator.h.
  */
-#include "lib/topic/allocator.h"
-
-#include "lib/mem/mem.h"
+#include "lib/mem/allocator.h"
 
 #include <stdlib.h>
+
+#include "lib/mem/mem.h"
 
 static void *heap_alloc(void *arg, size_t size)
 {
@@ -27,12 +27,12 @@ static void region_free(void *arg, void *pointer, size_t size)
     mem_free(arg, pointer);
 }
 
-struct topic_allocator topic_allocator_heap(void)
+struct mem_allocator mem_allocator_heap(void)
 {
-    return (struct topic_allocator){.alloc = heap_alloc, .free = heap_free};
+    return (struct mem_allocator){.alloc = heap_alloc, .free = heap_free};
 }
 
-struct topic_allocator topic_allocator_region(struct mem_region *region)
+struct mem_allocator mem_allocator_region(struct mem_region *region)
 {
-    return (struct topic_allocator){.alloc = region_alloc, .free = region_free, .arg = region};
+    return (struct mem_allocator){.alloc = region_alloc, .free = region_free, .arg = region};
 }
