@@ -1,6 +1,6 @@
 /*
- * Client identifiers as fixed-size keys: 128 seeded bits that stand for the identifier in every table. A client cannot
- * steer them, and two different identifiers do not meet in practice. Any thread.
+ * Client identifiers as fixed-size keys: 128 seeded bits that stand for the identifier where it is not kept itself. A
+ * client cannot steer them, and two different identifiers do not meet in practice. Any thread.
  */
 #ifndef POLLUX_DATAPLANE_CLIENT_ID_H
 #define POLLUX_DATAPLANE_CLIENT_ID_H
@@ -19,12 +19,6 @@ static inline struct client_id_key client_id_key(const struct topic_seed *seed, 
     const struct topic_seed second = {{seed->key[1], ~seed->key[0]}};
     return (struct client_id_key){
         {topic_hash(seed, client_id.data, client_id.length), topic_hash(&second, client_id.data, client_id.length)}};
-}
-
-/* For rte_hash: the key is random already. */
-static inline uint32_t client_id_key_hash(const void *key, uint32_t length, uint32_t seed)
-{
-    return (uint32_t)((const struct client_id_key *)key)->hash[0];
 }
 
 #endif

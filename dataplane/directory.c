@@ -1,123 +1,108 @@
 /* Who owns which client identifier. See directory.h. */
 #include "dataplane/directory.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <rte_hash.h>
-
 #include "dataplane/client.h"
 #include "dataplane/handlers.h"
 #include "dataplane/move.h"
 #include "dataplane/session.h"
 #include "dataplane/worker.h"
+#include "lib/hash/hash_table.h"
 
 struct directory {
-    struct rte_hash *entries; /* struct client_id_key -> owner and claims in the data word */
-    _Atomic uint32_t *count;  /* of entries, in the directories of all workers */
-    uint32_t max;             /* for that */
+    struct hash_table ids; /* of struct entry */
+    struct mem_region *memory;
+    _Atomic uint32_t *count; /* of entries, in the directories of all workers */
+    uint32_t max;            /* for that */
 };
 
-/* An entry lies in rte_hash's data word itself: owner in the upper, claims in the lower half. */
 struct entry {
+    struct client_id_key id;
     uint32_t claims; /* given out and not given back; never 0 */
     uint32_t owner;
 };
 
-static void *entry_pack(struct entry entry)
+static uint32_t entry_hash(const void *entry)
 {
-    return (void *)(uintptr_t)((uint64_t)entry.owner << 32 | entry.claims);
+    return (uint32_t)((const struct entry *)entry)->id.hash[0];
 }
 
-static struct entry entry_unpack(const void *data)
+static bool entry_has_id(const void *entry, const void *wanted)
 {
-    return (struct entry){.claims = (uint32_t)(uintptr_t)data, .owner = (uint32_t)((uintptr_t)data >> 32)};
+    const struct client_id_key *id = &((const struct entry *)entry)->id, *key = wanted;
+    return id->hash[0] == key->hash[0] && id->hash[1] == key->hash[1];
 }
 
-struct directory *directory_create(uint32_t worker, uint32_t max_sessions, _Atomic uint32_t *count)
+struct directory *directory_create(struct mem_region *memory, uint32_t max_sessions, _Atomic uint32_t *count)
 {
-    char name[RTE_HASH_NAMESIZE];
-    struct directory *directory = calloc(1, sizeof(*directory));
+    struct directory *directory = mem_alloc(memory, sizeof(*directory));
+    const struct hash_table_config config = {
+        .allocator = mem_allocator_region(memory), .objects_max = max_sessions, .hash_of = entry_hash};
     if (directory == NULL) {
         return NULL;
     }
-    snprintf(name, sizeof(name), "directory-%u", worker);
-    const struct rte_hash_parameters parameters = {
-        .name = name,
-        .entries = max_sessions < 64 ? 64 : max_sessions,
-        .key_len = sizeof(struct client_id_key),
-        .hash_func = client_id_key_hash,
-        .socket_id = SOCKET_ID_ANY,
-        .extra_flag = RTE_HASH_EXTRA_FLAGS_EXT_TABLE,
-    };
-    directory->entries = rte_hash_create(&parameters);
-    if (directory->entries == NULL) {
-        free(directory);
+    *directory = (struct directory){.memory = memory, .count = count, .max = max_sessions};
+    if (!hash_table_init(&directory->ids, &config)) {
+        mem_free(memory, directory);
         return NULL;
     }
-    directory->count = count;
-    directory->max = max_sessions;
     return directory;
-}
-
-void directory_destroy(struct directory *directory)
-{
-    if (directory != NULL) {
-        rte_hash_free(directory->entries);
-        free(directory);
-    }
 }
 
 uint32_t directory_count(const struct directory *directory)
 {
-    return (uint32_t)rte_hash_count(directory->entries);
+    return directory->ids.count;
 }
 
 /* ---- At the home ------------------------------------------------------------------------------------------------ */
 
-/* Makes an entry count among those of all workers. False: there are as many as there may be. */
-static bool entry_count(struct directory *directory)
+static struct entry *entry_find(const struct directory *directory, const struct client_id_key *id)
 {
-    if (atomic_fetch_add_explicit(directory->count, 1, memory_order_relaxed) < directory->max) {
-        return true;
+    return hash_table_find(&directory->ids, id->hash[0], entry_has_id, id);
+}
+
+/* An entry more among those of all workers. NULL: there are as many as there may be, or there is no memory. */
+static struct entry *entry_create(struct directory *directory, const struct client_id_key *id, uint32_t owner)
+{
+    struct entry *entry = mem_alloc(directory->memory, sizeof(*entry));
+    if (entry == NULL) {
+        return NULL;
+    }
+    *entry = (struct entry){.id = *id, .owner = owner};
+    if (atomic_fetch_add_explicit(directory->count, 1, memory_order_relaxed) < directory->max &&
+        hash_table_add(&directory->ids, id->hash[0], entry)) {
+        return entry;
     }
     atomic_fetch_sub_explicit(directory->count, 1, memory_order_relaxed);
-    return false;
+    mem_free(directory->memory, entry);
+    return NULL;
 }
 
 /* Who owns the identifier from now on? DIRECTORY_NOBODY: the directory is full, and nothing was claimed. */
 static uint32_t entry_claim(struct directory *directory, const struct client_id_key *id, uint32_t claimant)
 {
-    void *data;
-    struct entry entry = {.owner = claimant};
-    const bool is_new = rte_hash_lookup_data(directory->entries, id, &data) < 0;
-    if (is_new && !entry_count(directory)) {
+    struct entry *entry = entry_find(directory, id);
+    if (entry == NULL) {
+        entry = entry_create(directory, id, claimant);
+    }
+    if (entry == NULL) {
         return DIRECTORY_NOBODY;
     }
-    if (!is_new) {
-        entry = entry_unpack(data);
-    }
-    entry.claims++;
-    if (rte_hash_add_key_data(directory->entries, id, entry_pack(entry)) == 0) {
-        return entry.owner;
-    }
-    atomic_fetch_sub_explicit(directory->count, is_new, memory_order_relaxed);
-    return DIRECTORY_NOBODY;
+    entry->claims++;
+    return entry->owner;
 }
 
 static void entry_disown(struct directory *directory, const struct client_id_key *id, uint32_t claims)
 {
-    void *data;
-    if (rte_hash_lookup_data(directory->entries, id, &data) < 0) {
+    struct entry *entry = entry_find(directory, id);
+    if (entry == NULL) {
         return;
     }
-    struct entry entry = entry_unpack(data);
-    if (entry.claims > claims) {
-        entry.claims -= claims;
-        rte_hash_add_key_data(directory->entries, id, entry_pack(entry));
+    if (entry->claims > claims) {
+        entry->claims -= claims;
     } else {
-        rte_hash_del_key(directory->entries, id);
+        hash_table_remove(&directory->ids, id->hash[0], entry);
         atomic_fetch_sub_explicit(directory->count, 1, memory_order_relaxed);
+        mem_free(directory->memory, entry);
     }
 }
 

@@ -54,16 +54,16 @@ enum directory_answer {
     DIRECTORY_GRANTED, /* this worker owns the identifier, and the client holds a claim to it */
     DIRECTORY_WAITS,   /* the answer comes by mail: the client is read again then, or has moved */
     DIRECTORY_MOVED,   /* the connection belongs to another worker now; the client object is gone */
-    DIRECTORY_FULL,    /* there are as many identifiers as the bound allows (0x97); no claim is held */
+    DIRECTORY_FULL,    /* as many identifiers as the bound or memory allows (0x97); no claim is held */
     DIRECTORY_BUSY,    /* no memory, or no room in a mailbox (0x89); no claim is held */
 };
 
 /*
- * At start-up, on the main lcore; takes memory once. `count`: identifiers in the directories of all workers, which
- * `max_sessions` bounds; it outlives them. NULL: there is no memory.
+ * At start-up, on the main lcore. `memory` is the worker's: the directory and all that is in it go with it. `count`:
+ * identifiers in the directories of all workers, which `max_sessions` bounds; it outlives them. NULL: there is no
+ * memory.
  */
-struct directory *directory_create(uint32_t worker, uint32_t max_sessions, _Atomic uint32_t *count);
-void directory_destroy(struct directory *directory);
+struct directory *directory_create(struct mem_region *memory, uint32_t max_sessions, _Atomic uint32_t *count);
 
 /* Claims the identifier for a client of this worker. */
 enum directory_answer directory_claim(struct worker *worker, struct client *client, struct mqtt_span client_id);

@@ -43,10 +43,8 @@ uint32_t eal_memory_mib(const struct shm_config *config)
 {
     const uint64_t buffer = RTE_MBUF_DEFAULT_BUF_SIZE + NET_MBUF_PRIVATE + sizeof(struct rte_mbuf) + 64;
     const uint64_t packets = config->dataplane.packet_buffers * buffer;
-    /* Two hash tables a worker: keys, buckets and the free list come to about 64 bytes an entry. */
-    const uint64_t tables = (uint64_t)config->dataplane.workers * 2 * config->mqtt.max_sessions * 64;
     const uint64_t rings = (uint64_t)config->dataplane.workers * config->dataplane.workers * 2 * 4096 * 8;
-    return (uint32_t)((packets + tables + rings) >> 20) + 96;
+    return (uint32_t)((packets + rings) >> 20) + 96;
 }
 
 static uint64_t hugepages_free_mib(void)

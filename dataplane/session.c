@@ -100,7 +100,7 @@ static bool slots_grow(struct worker *worker, struct session *session)
     }
     mem_free(worker->memory, session->slots);
     session->slots = slots;
-    session->slot_mask = size - 1;
+    session->slot_mask = (uint16_t)(size - 1);
     return true;
 }
 

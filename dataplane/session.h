@@ -15,7 +15,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "dataplane/client_id.h"
 #include "dataplane/message.h"
 #include "dataplane/packet_ids.h"
 #include "lib/timer/timer.h"
@@ -75,7 +74,8 @@ struct session {
     struct outgoing_list inflight;
     struct outgoing_list queue;
     struct outgoing **slots; /* inflight by packet id: slots[id & slot_mask] */
-    uint32_t slot_mask;
+    uint16_t slot_mask;
+    uint16_t client_id_length;
     uint32_t claims;            /* that clients have brought here (directory.h) */
     struct packet_ids received; /* QoS 2 from the client, not released yet */
     struct topic_session subscriptions;
@@ -84,8 +84,8 @@ struct session {
     uint64_t will_at;    /* microseconds; 0: no will waits */
     uint64_t expires_at; /* microseconds, UINT64_MAX: never */
     uint32_t expiry_interval_s;
-    uint16_t client_id_length;
-    uint64_t since; /* microseconds: connected or offline since */
+    uint32_t id_hash; /* of the client identifier, for the table */
+    uint64_t since;   /* microseconds: connected or offline since */
     uint64_t dropped;
     uint64_t messages_in, messages_out;
     uint64_t bytes_in, bytes_out;
@@ -97,19 +97,19 @@ struct session {
 
 struct session_table;
 
-/* At start-up, on the main lcore. Takes memory once, for `max_sessions`; NULL: there is none. */
-struct session_table *session_table_create(uint32_t worker, uint32_t max_sessions, const struct topic_seed *seed);
+/* At start-up, on the main lcore. `memory` is the worker's, for what grows with the sessions. NULL: there is none. */
+struct session_table *session_table_create(uint32_t worker, struct mem_region *memory, uint32_t max_sessions,
+                                           const struct topic_seed *seed);
 void session_table_destroy(struct session_table *table);
 
 uint32_t session_count(const struct session_table *table);
 
 struct session *session_find(const struct session_table *table, struct mqtt_span client_id);
-struct session *session_find_key(const struct session_table *table, const struct client_id_key *key);
 
 /* The session with that handle, or NULL when it has ended. */
 struct session *session_by_handle(const struct session_table *table, uint64_t handle);
 
-/* Gives the session its slot and handle. False: the table is full. */
+/* Gives the session its slot and handle. False: the table or the region is full. */
 bool session_table_add(struct session_table *table, struct session *session);
 void session_table_remove(struct session_table *table, struct session *session);
 

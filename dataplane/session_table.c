@@ -1,12 +1,9 @@
 /* The table of a worker's sessions: by client identifier, by handle, and in order for slices. See session.h. */
-#include <stdio.h>
 #include <string.h>
 
-#include <rte_hash.h>
-
-#include "dataplane/client_id.h"
 #include "dataplane/session.h"
 #include "dataplane/worker.h"
+#include "lib/hash/hash_table.h"
 
 struct slot {
     struct session *session; /* NULL: free */
@@ -15,11 +12,10 @@ struct slot {
 };
 
 struct session_table {
-    struct rte_hash *by_client_id; /* struct client_id_key -> struct session * */
+    struct hash_table by_client_id; /* of struct session */
     struct topic_seed seed;
     uint32_t worker;
     uint32_t size;
-    uint32_t count;
     uint32_t used; /* slots that ever held a session are below this */
     uint32_t first_free;
     struct slot slots[];
@@ -34,24 +30,34 @@ static uint64_t handle_make(const struct session_table *table, uint32_t slot)
     return (uint64_t)table->worker << 56 | (uint64_t)(table->slots[slot].generation & GENERATION_MASK) << 32 | slot;
 }
 
-struct session_table *session_table_create(uint32_t worker, uint32_t max_sessions, const struct topic_seed *seed)
+static struct mqtt_span id_of(const struct session *session)
 {
-    char name[RTE_HASH_NAMESIZE];
+    return (struct mqtt_span){session->client_id, session->client_id_length};
+}
+
+static uint64_t id_hash(const struct session_table *table, struct mqtt_span client_id)
+{
+    return topic_hash(&table->seed, client_id.data, client_id.length);
+}
+
+static uint32_t session_hash(const void *session)
+{
+    return ((const struct session *)session)->id_hash;
+}
+
+static bool session_has_id(const void *session, const void *wanted)
+{
+    const struct mqtt_span id = id_of(session), *client_id = wanted;
+    return id.length == client_id->length && memcmp(id.data, client_id->data, id.length) == 0;
+}
+
+struct session_table *session_table_create(uint32_t worker, struct mem_region *memory, uint32_t max_sessions,
+                                           const struct topic_seed *seed)
+{
     struct session_table *table = calloc(1, sizeof(*table) + max_sessions * sizeof(table->slots[0]));
-    if (table == NULL) {
-        return NULL;
-    }
-    snprintf(name, sizeof(name), "sessions-%u", worker);
-    const struct rte_hash_parameters parameters = {
-        .name = name,
-        .entries = max_sessions < 64 ? 64 : max_sessions,
-        .key_len = sizeof(struct client_id_key),
-        .hash_func = client_id_key_hash,
-        .socket_id = SOCKET_ID_ANY,
-        .extra_flag = RTE_HASH_EXTRA_FLAGS_EXT_TABLE,
-    };
-    table->by_client_id = rte_hash_create(&parameters);
-    if (table->by_client_id == NULL) {
+    const struct hash_table_config config = {
+        .allocator = mem_allocator_region(memory), .objects_max = max_sessions, .hash_of = session_hash};
+    if (table == NULL || !hash_table_init(&table->by_client_id, &config)) {
         free(table);
         return NULL;
     }
@@ -64,27 +70,17 @@ struct session_table *session_table_create(uint32_t worker, uint32_t max_session
 
 void session_table_destroy(struct session_table *table)
 {
-    if (table != NULL) {
-        rte_hash_free(table->by_client_id);
-        free(table);
-    }
+    free(table); /* the rest goes with the region */
 }
 
 uint32_t session_count(const struct session_table *table)
 {
-    return table->count;
-}
-
-struct session *session_find_key(const struct session_table *table, const struct client_id_key *key)
-{
-    void *session;
-    return rte_hash_lookup_data(table->by_client_id, key, &session) >= 0 ? session : NULL;
+    return table->by_client_id.count;
 }
 
 struct session *session_find(const struct session_table *table, struct mqtt_span client_id)
 {
-    const struct client_id_key key = client_id_key(&table->seed, client_id);
-    return session_find_key(table, &key);
+    return hash_table_find(&table->by_client_id, id_hash(table, client_id), session_has_id, &client_id);
 }
 
 struct session *session_by_handle(const struct session_table *table, uint64_t handle)
@@ -108,13 +104,13 @@ struct session *session_next(const struct session_table *table, uint32_t *cursor
 
 bool session_table_add(struct session_table *table, struct session *session)
 {
-    const struct client_id_key key =
-        client_id_key(&table->seed, (struct mqtt_span){session->client_id, session->client_id_length});
+    const uint64_t hash = id_hash(table, id_of(session));
     uint32_t slot = table->first_free;
     if (slot == NO_SLOT && table->used == table->size) {
         return false;
     }
-    if (rte_hash_add_key_data(table->by_client_id, &key, session) != 0) {
+    session->id_hash = (uint32_t)hash;
+    if (!hash_table_add(&table->by_client_id, hash, session)) {
         return false;
     }
     if (slot != NO_SLOT) {
@@ -127,19 +123,15 @@ bool session_table_add(struct session_table *table, struct session *session)
     if ((table->slots[slot].generation & GENERATION_MASK) == 0) {
         table->slots[slot].generation++;
     }
-    table->count++;
     session->handle = handle_make(table, slot);
     return true;
 }
 
 void session_table_remove(struct session_table *table, struct session *session)
 {
-    const struct client_id_key key =
-        client_id_key(&table->seed, (struct mqtt_span){session->client_id, session->client_id_length});
     const uint32_t slot = (uint32_t)session->handle;
-    rte_hash_del_key(table->by_client_id, &key);
+    hash_table_remove(&table->by_client_id, id_hash(table, id_of(session)), session);
     table->slots[slot].session = NULL;
     table->slots[slot].next_free = table->first_free;
     table->first_free = slot;
-    table->count--;
 }

@@ -188,8 +188,8 @@ static int topics_create(struct worker *worker, struct shm_error *error)
     if (mqtt->shared_strategy == SHM_SHARED_LEAST_BACKLOG) {
         worker->share_guesses = mem_alloc_zero(worker->memory, worker->count * sizeof(worker->share_guesses[0]));
     }
-    worker->sessions = session_table_create(worker->index, mqtt->max_sessions, &dataplane->seed);
-    worker->directory = directory_create(worker->index, mqtt->max_sessions, &worker->dataplane->client_ids);
+    worker->sessions = session_table_create(worker->index, worker->memory, mqtt->max_sessions, &dataplane->seed);
+    worker->directory = directory_create(worker->memory, mqtt->max_sessions, &worker->dataplane->client_ids);
     if (worker->retained == NULL || worker->routes == NULL || worker->sessions == NULL || worker->directory == NULL ||
         (worker->share_guesses == NULL && mqtt->shared_strategy == SHM_SHARED_LEAST_BACKLOG)) {
         return shm_error_set(error, "worker %u: no memory for its tables; raise dataplane.memory-per-worker",
@@ -262,7 +262,6 @@ void worker_destroy(struct worker *worker)
     }
     sys_topics_destroy(worker->sys);
     session_table_destroy(worker->sessions);
-    directory_destroy(worker->directory);
     login_desk_destroy(worker->logins);
     if (worker->memory != NULL) {
         mem_region_destroy(worker->memory);

@@ -1,8 +1,7 @@
 /* What an idle session costs: at most 600 bytes, all structures counted, and printed. */
 #include <malloc.h>
 #include <stdio.h>
-
-#include <rte_malloc.h>
+#include <string.h>
 
 #include "dataplane/directory.h"
 #include "dataplane/worker.h"
@@ -10,7 +9,7 @@
 #include "tests/sim/router/scenario.h"
 #include "tests/unit/dataplane/support.h"
 
-enum { CLIENTS = 200, TABLE = 65536, SESSION_BYTES = 600, SUBSCRIPTION_BYTES = 250 };
+enum { CLIENTS = 200, TABLE = 65536, REGION = 64 << 20, SESSION_BYTES = 600, SUBSCRIPTION_BYTES = 250 };
 
 static struct world world;
 
@@ -21,33 +20,33 @@ static size_t region_used(const struct worker *worker)
     return stats.used;
 }
 
-/* Of DPDK's heaps and of the C library's: large tables have mappings of their own there. */
-static size_t heap_used(void)
-{
-    size_t used = 0;
-    for (unsigned socket = 0; socket < rte_socket_count(); socket++) {
-        struct rte_malloc_socket_stats stats;
-        if (rte_malloc_get_socket_stats((int)socket, &stats) == 0) {
-            used += stats.heap_allocsz_bytes;
-        }
-    }
-    const struct mallinfo2 info = mallinfo2();
-    return used + info.uordblks + info.hblkhd;
-}
-
-/* Bytes of the session table and of the directory for each session that they are made for. */
+/*
+ * Bytes of tables for each session when there are many, in which a worker finds it by identifier, by handle, and its
+ * owner: the directory's hash table is one of the same kind.
+ */
 static double table_bytes(void)
 {
+    static struct session *sessions[TABLE];
     const struct topic_seed seed = {.key = {1, 2}};
-    const size_t before = heap_used();
-    struct session_table *table = session_table_create(62, TABLE, &seed);
-    _Atomic uint32_t client_ids = 0;
-    struct directory *directory = directory_create(62, TABLE, &client_ids);
-    const double bytes = (double)(heap_used() - before) / TABLE;
-    cr_assert(table != NULL && directory != NULL);
+    void *range = malloc(REGION);
+    struct mem_region *region = mem_region_create(range, REGION);
+    const size_t heap = mallinfo2().uordblks + mallinfo2().hblkhd;
+    struct session_table *table = session_table_create(62, region, TABLE, &seed);
+    const double slots = (double)(mallinfo2().uordblks + mallinfo2().hblkhd - heap) / TABLE;
+    for (uint32_t i = 0; i < TABLE; i++) {
+        sessions[i] = calloc(1, sizeof(*sessions[i]) + sizeof(i));
+        sessions[i]->client_id_length = sizeof(i);
+        memcpy(sessions[i]->client_id, &i, sizeof(i));
+        cr_assert(session_table_add(table, sessions[i]));
+    }
+    struct mem_stats stats;
+    mem_stats(region, &stats);
     session_table_destroy(table);
-    directory_destroy(directory);
-    return bytes;
+    free(range);
+    for (uint32_t i = 0; i < TABLE; i++) {
+        free(sessions[i]);
+    }
+    return slots + 2.0 * (double)stats.used / TABLE;
 }
 
 static void settle(bool all_subscribe)

@@ -2,15 +2,14 @@
 #include <stdio.h>
 
 #include "dataplane/session.h"
-#include "tests/sim/router/device.h"
-#include "tests/sim/router/world.h"
 #include "tests/unit/dataplane/support.h"
 
-enum { MAX = 50 };
+enum { MAX = 50, MEMORY = 1 << 20 };
 
 static const struct topic_seed seed = {.key = {11, 22}};
 static struct session *sessions[MAX + 1];
 static struct session_table *table;
+static void *range;
 
 static struct session *session_named(uint32_t number)
 {
@@ -31,8 +30,8 @@ static struct session *find(uint32_t number)
 
 static void table_fill(void)
 {
-    world_environment(1);
-    table = session_table_create(3, MAX, &seed);
+    range = malloc(MEMORY);
+    table = session_table_create(3, mem_region_create(range, MEMORY), MAX, &seed);
     cr_assert_not_null(table);
     for (uint32_t i = 0; i <= MAX; i++) {
         sessions[i] = session_named(i);
@@ -46,6 +45,7 @@ static void table_drop(void)
         free(sessions[i]);
     }
     session_table_destroy(table);
+    free(range);
 }
 
 Test(session_table, finds_by_identifier_and_by_handle)
