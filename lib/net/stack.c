@@ -72,7 +72,9 @@ static uint32_t neighbour_bucket_count(uint32_t neighbours)
 
 static uint32_t flow_slot_count(const struct net_config *config)
 {
-    return flow_table_slots(2 * (uint64_t)config->max_connections + config->max_half_open + config->max_time_wait);
+    const uint64_t moved = config->redirect ? config->max_connections : 0;
+
+    return flow_table_slots(moved + config->max_connections + config->max_half_open + config->max_time_wait);
 }
 
 static size_t arena_layout(struct net_stack *stack, const struct net_config *config, uint8_t *base)
@@ -145,10 +147,6 @@ static void free_lists_build(struct net_stack *stack)
     for (uint32_t i = stack->config.max_half_open; i-- > 0;) {
         stack->half_opens[i].next_free = stack->half_open_free;
         stack->half_open_free = i + 1;
-    }
-    for (uint32_t i = stack->config.max_time_wait; i-- > 0;) {
-        stack->time_waits[i].next = stack->time_wait_free;
-        stack->time_wait_free = i + 1;
     }
 }
 

@@ -170,6 +170,7 @@ struct net_stack {
     uint32_t connection_high; /* connections ever used: the ones beyond are untouched memory */
     uint32_t half_open_free;
     uint32_t time_wait_free;
+    uint32_t time_wait_high; /* TIME-WAIT records ever used */
     uint32_t moved_free;
     uint32_t moved_high;       /* moved flows ever used */
     uint32_t moved_cursor;     /* of the search for expired ones */

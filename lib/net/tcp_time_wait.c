@@ -50,13 +50,15 @@ void time_wait_free(struct net_stack *stack, struct tcp_time_wait *record)
 
 static struct tcp_time_wait *record_take(struct net_stack *stack)
 {
+    stack->census.time_wait++;
+    if (!stack->time_wait_free && stack->time_wait_high < stack->config.max_time_wait)
+        return &stack->time_waits[stack->time_wait_high++]; /* untouched memory comes last */
     if (!stack->time_wait_free) {
         COUNT(stack, tcp_time_wait_evicted);
         time_wait_free(stack, &stack->time_waits[stack->time_wait_oldest - 1]);
     }
     struct tcp_time_wait *record = &stack->time_waits[stack->time_wait_free - 1];
     stack->time_wait_free = record->next;
-    stack->census.time_wait++;
     return record;
 }
 
