@@ -216,7 +216,8 @@ static void take_over(struct worker *worker, struct session *session, bool sessi
 /* REQ MQTT-3.1.1 [MQTT-3.1.2-12]: a session without a will publishes none [test: reason_codes/no_will_no_message] */
 static bool will_set(struct worker *worker, struct session *session, const struct mqtt_connect *connect)
 {
-    session->will = (struct will){0};
+    session->will = NULL;
+    session->will_delay_s = 0;
     if (!connect->has_will) {
         return true;
     }
@@ -231,7 +232,7 @@ static bool will_set(struct worker *worker, struct session *session, const struc
     uint8_t *encoded = NULL;
     if (connect->version == MQTT_V5) {
         if (mqtt_property_is_present(&properties, MQTT_PROPERTY_WILL_DELAY_INTERVAL)) {
-            session->will.delay_s = properties.will_delay_interval;
+            session->will_delay_s = properties.will_delay_interval;
             mqtt_property_clear(&properties, MQTT_PROPERTY_WILL_DELAY_INTERVAL);
         }
         if (mqtt_property_is_present(&properties, MQTT_PROPERTY_MESSAGE_EXPIRY_INTERVAL)) {
@@ -249,10 +250,10 @@ static bool will_set(struct worker *worker, struct session *session, const struc
             will.properties = (struct mqtt_span){encoded, length};
         }
     }
-    session->will.message = publication_keep(&will, worker->memory);
+    session->will = publication_keep(&will, worker->memory);
     publication_release(&will, worker->memory);
     mem_free(worker->memory, encoded);
-    return session->will.message != NULL;
+    return session->will != NULL;
 }
 
 /* Who it is by its authentication method, else by its user name. */
@@ -396,7 +397,8 @@ static enum packet_result session_open(struct worker *worker, struct client *cli
         session_resumed(worker, session);
         worker->counters.sessions_resumed++;
     }
-    if (!will_set(worker, session, connect) || !user_name_set(worker, session, client, connect)) {
+    /* The will last: without memory for either, there is none to be published. */
+    if (!user_name_set(worker, session, client, connect) || !will_set(worker, session, connect)) {
         session_end(worker, session);
         worker->counters.closed_no_memory++;
         return connect_refuse(worker, client, MQTT_REASON_QUOTA_EXCEEDED);

@@ -1,8 +1,6 @@
 /* The set of packet identifiers; see packet_ids.h. */
 #include "dataplane/packet_ids.h"
 
-#include <string.h>
-
 enum { PACKET_IDS_FIRST_SIZE = 16 };
 
 /* Clients count upwards, so the identifier itself spreads well. Returns the slot that holds `id`, or a free one. */
@@ -17,35 +15,36 @@ static uint32_t slot_of(const struct packet_ids *ids, uint16_t id)
 
 bool packet_ids_contain(const struct packet_ids *ids, uint16_t id)
 {
-    return ids->count > 0 && ids->slots[slot_of(ids, id)] == id;
+    return packet_ids_count(ids) > 0 && ids->slots[slot_of(ids, id)] == id;
 }
 
-static bool packet_ids_grow(struct packet_ids *ids, struct mem_region *memory)
+static bool packet_ids_grow(struct packet_ids **ids, struct mem_region *memory)
 {
-    const uint32_t size = ids->slots == NULL ? PACKET_IDS_FIRST_SIZE : 2 * (ids->mask + 1);
-    struct packet_ids grown = {.slots = mem_alloc(memory, size * sizeof(uint16_t)), .mask = size - 1};
-    if (grown.slots == NULL) {
+    const struct packet_ids *old = *ids;
+    const uint32_t size = old == NULL ? PACKET_IDS_FIRST_SIZE : 2 * (old->mask + 1);
+    struct packet_ids *grown = mem_alloc_zero(memory, sizeof(*grown) + size * sizeof(grown->slots[0]));
+    if (grown == NULL) {
         return false;
     }
-    memset(grown.slots, 0, size * sizeof(uint16_t));
-    for (uint32_t i = 0; ids->slots != NULL && i <= ids->mask; i++) {
-        if (ids->slots[i] != 0) {
-            grown.slots[slot_of(&grown, ids->slots[i])] = ids->slots[i];
+    grown->mask = size - 1;
+    grown->count = packet_ids_count(old);
+    for (uint32_t i = 0; old != NULL && i <= old->mask; i++) {
+        if (old->slots[i] != 0) {
+            grown->slots[slot_of(grown, old->slots[i])] = old->slots[i];
         }
     }
-    grown.count = ids->count;
     packet_ids_free(ids, memory);
     *ids = grown;
     return true;
 }
 
-bool packet_ids_add(struct packet_ids *ids, uint16_t id, struct mem_region *memory)
+bool packet_ids_add(struct packet_ids **ids, uint16_t id, struct mem_region *memory)
 {
-    if ((ids->slots == NULL || ids->count > ids->mask / 2) && !packet_ids_grow(ids, memory)) {
+    if ((*ids == NULL || (*ids)->count > (*ids)->mask / 2) && !packet_ids_grow(ids, memory)) {
         return false;
     }
-    ids->slots[slot_of(ids, id)] = id;
-    ids->count++;
+    (*ids)->slots[slot_of(*ids, id)] = id;
+    (*ids)->count++;
     return true;
 }
 
@@ -68,10 +67,8 @@ bool packet_ids_remove(struct packet_ids *ids, uint16_t id)
     return true;
 }
 
-void packet_ids_free(struct packet_ids *ids, struct mem_region *memory)
+void packet_ids_free(struct packet_ids **ids, struct mem_region *memory)
 {
-    if (ids->slots != NULL) {
-        mem_free(memory, ids->slots);
-    }
-    *ids = (struct packet_ids){0};
+    mem_free(memory, *ids);
+    *ids = NULL;
 }

@@ -1,7 +1,7 @@
 /*
  * A set of packet identifiers: those of QoS 2 messages that a client has published and not yet released
  * [MQTT-4.3.3-10]. Open addressing with linear probing in a power-of-two table that grows with its content, so a
- * session without QoS 2 traffic pays for a pointer.
+ * session without QoS 2 traffic pays for a pointer: NULL is the empty set.
  *
  * The worker that owns the session calls; the memory is from its region.
  */
@@ -14,19 +14,25 @@
 #include "lib/mem/mem.h"
 
 struct packet_ids {
-    uint16_t *slots; /* 0: free */
     uint32_t mask;
     uint32_t count;
+    uint16_t slots[]; /* 0: free */
 };
+
+static inline uint32_t packet_ids_count(const struct packet_ids *ids)
+{
+    return ids == NULL ? 0 : ids->count;
+}
 
 bool packet_ids_contain(const struct packet_ids *ids, uint16_t id);
 
 /* Adds an identifier that is not in the set. False: no memory, nothing changed. */
-bool packet_ids_add(struct packet_ids *ids, uint16_t id, struct mem_region *memory);
+bool packet_ids_add(struct packet_ids **ids, uint16_t id, struct mem_region *memory);
 
 /* Removes an identifier; false if it was not in the set. */
 bool packet_ids_remove(struct packet_ids *ids, uint16_t id);
 
-void packet_ids_free(struct packet_ids *ids, struct mem_region *memory);
+/* Empties the set. */
+void packet_ids_free(struct packet_ids **ids, struct mem_region *memory);
 
 #endif

@@ -82,7 +82,7 @@ static uint64_t *publish_violation(struct worker *worker, const struct client *c
         return &worker->counters.violated_retain;
     }
     if (publish->qos > 0 && client->unreleased >= config->receive_maximum &&
-        (publish->qos == 1 || !packet_ids_contain(&client->session->received, publish->packet_id))) {
+        (publish->qos == 1 || !packet_ids_contain(client->session->received, publish->packet_id))) {
         /* REQ MQTT-5 [MQTT-3.3.4-7]: no more than Receive Maximum [test: conformance/receive_maximum_exceeded] */
         *reason = MQTT_REASON_RECEIVE_MAXIMUM_EXCEEDED;
         return &worker->counters.violated_receive_maximum;
@@ -184,7 +184,7 @@ static enum packet_result publish_refuse(struct worker *worker, struct client *c
         return PACKET_DONE;
     }
     if (publish->qos == 2) {
-        packet_ids_remove(&client->session->received, publish->packet_id);
+        packet_ids_remove(client->session->received, publish->packet_id);
     }
     if (publish->qos > 0) {
         client_send_ack(worker, client, publish->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, publish->packet_id, reason);
@@ -249,7 +249,7 @@ static enum packet_result publish_once(struct worker *worker, struct client *cli
                                        const uint8_t *body, const struct mqtt_publish *publish)
 {
     struct session *session = client->session;
-    if (packet_ids_contain(&session->received, publish->packet_id)) {
+    if (packet_ids_contain(session->received, publish->packet_id)) {
         client_send_ack(worker, client, MQTT_PUBREC, publish->packet_id, MQTT_REASON_SUCCESS);
         return PACKET_DONE; /* [MQTT-4.3.3-10] */
     }
@@ -259,8 +259,8 @@ static enum packet_result publish_once(struct worker *worker, struct client *cli
     }
     const enum packet_result result = publish_route(worker, client, header, body, publish, 1);
     if (result == PACKET_WAIT) {
-        packet_ids_remove(&session->received, publish->packet_id);
-    } else if (result == PACKET_DONE && packet_ids_contain(&session->received, publish->packet_id)) {
+        packet_ids_remove(session->received, publish->packet_id);
+    } else if (result == PACKET_DONE && packet_ids_contain(session->received, publish->packet_id)) {
         client->unreleased++;
     }
     return result;
@@ -462,7 +462,7 @@ enum packet_result pubrel_handle(struct worker *worker, struct client *client, c
     if (result != PACKET_DONE) {
         return result;
     }
-    const bool known = packet_ids_remove(&client->session->received, ack.packet_id);
+    const bool known = packet_ids_remove(client->session->received, ack.packet_id);
     client->unreleased -= client->unreleased > 0;
     client_send_ack(worker, client, MQTT_PUBCOMP, ack.packet_id,
                     known || client->version != MQTT_V5 ? MQTT_REASON_SUCCESS

@@ -63,14 +63,14 @@ static void client_describe(const struct worker *worker, const struct session *s
                           (session->client->limits->held_in || session->client->limits->held_out)
                       ? SHM_CLIENT_LIMITED
                       : 0) |
-                 (session->will.message != NULL ? SHM_CLIENT_WILL : 0) |
+                 (session->will != NULL ? SHM_CLIENT_WILL : 0) |
                  (session->user_name_length > SHM_USERNAME_MAX ? SHM_CLIENT_USERNAME_CUT : 0),
         .since_us = worker->now - session->since,
         .protocol = session->version,
         .keepalive_s = session->client != NULL ? session->client->keepalive_s : 0,
         .session_expiry_s = session->expiry_interval_s,
         .subscriptions = session->subscriptions.count,
-        .inflight_in = session->received.count,
+        .inflight_in = packet_ids_count(session->received),
         .inflight_out = session->inflight.count,
         .queued_messages = session->queue.count,
         .transport = client_transport(session->client),

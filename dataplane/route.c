@@ -26,7 +26,7 @@ bool route_has_room(const struct worker *worker, uint32_t count)
 
 static struct session *member_session(const struct topic_member *member)
 {
-    return (struct session *)(uintptr_t)member->session;
+    return (struct session *)((char *)member->session - offsetof(struct session, subscriptions));
 }
 
 /* [MQTT-3.8.3-3] */

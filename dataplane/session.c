@@ -150,7 +150,9 @@ void inflight_remove(struct session *session, struct outgoing *outgoing)
 
 struct session *session_create(struct worker *worker, struct mqtt_span client_id)
 {
-    struct session *session = mem_alloc(worker->memory, sizeof(*session) + client_id.length);
+    /* The identifier begins before the structure's padding does. */
+    const size_t size = RTE_MAX(offsetof(struct session, client_id) + client_id.length, sizeof(struct session));
+    struct session *session = mem_alloc(worker->memory, size);
     if (session == NULL) {
         return NULL;
     }
@@ -164,18 +166,16 @@ struct session *session_create(struct worker *worker, struct mqtt_span client_id
         mem_free(worker->memory, session);
         return NULL;
     }
-    session->subscriptions.handle = (uint64_t)(uintptr_t)session;
     timer_init(&session->timer, TIMER_KIND_SESSION);
     return session;
 }
 
 static void will_drop(struct worker *worker, struct session *session)
 {
-    if (session->will.message != NULL) {
-        message_release(session->will.message, worker->memory);
-        session->will.message = NULL;
+    if (session->will != NULL) {
+        message_release(session->will, worker->memory);
+        session->will = NULL;
     }
-    session->will_at = 0;
 }
 
 /* Publishes the will, which is gone then. */
@@ -187,9 +187,8 @@ static void will_drop(struct worker *worker, struct session *session)
 /* REQ MQTT-3.1.1 [MQTT-3.1.2-17]: with Will Retain it is retained [test: sessions/retained_will] */
 static void will_publish(struct worker *worker, struct session *session)
 {
-    struct message *message = session->will.message;
-    session->will.message = NULL;
-    session->will_at = 0;
+    struct message *message = session->will;
+    session->will = NULL;
     if (message != NULL) {
         struct publication publication;
         /* With an expiry what is kept of it must be a copy: the stored will has the interval there. */
@@ -229,10 +228,7 @@ static bool subscriptions_remove(struct worker *worker, struct session *session)
 void session_end(struct worker *worker, struct session *session)
 {
     timer_cancel(&worker->wheel, &session->timer);
-    if (session->will_at != 0) {
-        will_publish(worker, session);
-    }
-    will_drop(worker, session);
+    will_publish(worker, session);
     messages_drop(worker, session);
     const struct client_id_key id =
         directory_id(worker->dataplane, (struct mqtt_span){session->client_id, session->client_id_length});
@@ -263,14 +259,27 @@ uint32_t sessions_end_progress(struct worker *worker)
     return work;
 }
 
-/* Wakes up for whichever comes first. */
-static void session_timer_set(struct worker *worker, struct session *session)
+static uint64_t will_due(const struct session *session)
 {
-    uint64_t when = session->expires_at;
-    if (session->will_at != 0 && session->will_at < when) {
-        when = session->will_at;
+    return session->will == NULL ? UINT64_MAX : session->since + session->will_delay_s * UINT64_C(1000000);
+}
+
+static uint64_t expiry_due(const struct session *session)
+{
+    return session->expiry_interval_s == UINT32_MAX ? UINT64_MAX
+                                                    : session->since + session->expiry_interval_s * UINT64_C(1000000);
+}
+
+/* An offline session does what is due, and wakes up for what comes next. */
+static void session_look(struct worker *worker, struct session *session)
+{
+    if (will_due(session) <= worker->now) {
+        will_publish(worker, session);
     }
-    if (when != UINT64_MAX) {
+    const uint64_t when = RTE_MIN(will_due(session), expiry_due(session));
+    if (expiry_due(session) <= worker->now) {
+        session_end(worker, session);
+    } else if (when != UINT64_MAX) {
         timer_set(&worker->wheel, &session->timer, when);
     }
 }
@@ -288,7 +297,7 @@ static void session_close_window(struct session *session)
 void session_taken_over(struct worker *worker, struct session *session, bool session_ends)
 {
     session_close_window(session);
-    if (session->will.delay_s == 0 || session_ends) {
+    if (session->will_delay_s == 0 || session_ends) {
         will_publish(worker, session);
     }
     will_drop(worker, session);
@@ -303,22 +312,10 @@ void session_disconnected(struct worker *worker, struct session *session, bool p
 {
     session->since = worker->now;
     session_close_window(session);
-    session->expires_at = session->expiry_interval_s == UINT32_MAX
-                              ? UINT64_MAX
-                              : worker->now + session->expiry_interval_s * UINT64_C(1000000);
     if (!publish_will) {
         will_drop(worker, session); /* [MQTT-3.14.4-3] */
-    } else if (session->will.message != NULL) {
-        session->will_at = worker->now + session->will.delay_s * UINT64_C(1000000);
-        if (session->will_at == worker->now) {
-            will_publish(worker, session);
-        }
     }
-    if (session->expiry_interval_s == 0) {
-        session_end(worker, session);
-    } else {
-        session_timer_set(worker, session);
-    }
+    session_look(worker, session);
 }
 
 /* REQ MQTT-5 [MQTT-3.1.3-9]: back before the will's delay: it is not sent [test: conformance/will_delay] */
@@ -332,13 +329,6 @@ void session_timer(void *arg, struct timer *timer, uint64_t now)
 {
     struct worker *worker = arg;
     struct session *session = (struct session *)((char *)timer - offsetof(struct session, timer));
-    if (session->will_at != 0 && session->will_at <= now) {
-        will_publish(worker, session);
-    }
-    if (session->expires_at <= now) {
-        worker->counters.sessions_expired++;
-        session_end(worker, session);
-    } else {
-        session_timer_set(worker, session);
-    }
+    worker->counters.sessions_expired += expiry_due(session) <= worker->now;
+    session_look(worker, session);
 }

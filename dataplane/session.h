@@ -13,6 +13,7 @@
 #define POLLUX_DATAPLANE_SESSION_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "dataplane/message.h"
@@ -45,53 +46,50 @@ struct outgoing {
 
 struct outgoing_list {
     struct outgoing *first, *last;
-    uint32_t count;
-    uint64_t bytes; /* of topic, properties and payload */
+    uint64_t count : 27; /* as many as mqtt.max-queued-messages may be */
+    uint64_t bytes : 37; /* of topic, properties and payload; as many as mqtt.max-queued-bytes may be */
 };
 
-struct will {
-    struct message *message; /* NULL: none */
-    uint32_t delay_s;
-};
-
+/* A million of these are idle most of the time: with an identifier of 23 bytes one takes 256 B. */
 struct session {
     struct client *client; /* NULL: offline */
     uint64_t handle;       /* names the session to other threads: worker, slot and generation; never 0 */
     uint64_t route_mark;   /* of the last routed message that matched: overlapping subscriptions give one copy */
     uint32_t route_slot;   /* where that match stands in the worker's list */
-    uint8_t version;       /* enum mqtt_version */
-    bool clean_start;
     uint16_t next_packet_id;
     uint16_t window;      /* QoS 1 and 2 messages that the client takes unacknowledged */
     uint16_t outstanding; /* how many it has of them on this connection */
-    bool retained_turn;   /* another worker may send it retained messages now (retained.h) */
-    bool ended;           /* only its subscriptions are left, on their way out */
+    uint16_t slot_mask;
     uint16_t user_name_length;
+    uint16_t client_id_length;
     union {
         struct outgoing *resend_next; /* in `inflight`: to be sent again before anything else; NULL: done */
         struct session *next_ended;   /* of the worker's sessions that have ended */
     };
     struct outgoing_list inflight;
     struct outgoing_list queue;
-    struct outgoing **slots; /* inflight by packet id: slots[id & slot_mask] */
-    uint16_t slot_mask;
-    uint16_t client_id_length;
-    uint32_t claims;            /* that clients have brought here (directory.h) */
-    struct packet_ids received; /* QoS 2 from the client, not released yet */
+    struct outgoing **slots;     /* inflight by packet id: slots[id & slot_mask] */
+    struct packet_ids *received; /* QoS 2 from the client, not released yet */
     struct topic_session subscriptions;
-    struct timer timer; /* offline: the will's delay or the end of the session, whichever is first */
-    struct will will;
-    uint64_t will_at;    /* microseconds; 0: no will waits */
-    uint64_t expires_at; /* microseconds, UINT64_MAX: never */
-    uint32_t expiry_interval_s;
-    uint32_t id_hash; /* of the client identifier, for the table */
-    uint64_t since;   /* microseconds: connected or offline since */
+    struct timer timer;   /* offline: the will's delay or the end of the session, whichever is first */
+    struct message *will; /* NULL: none. Offline, it is due will_delay_s after `since` */
+    uint64_t since;       /* microseconds: connected or offline since */
     uint64_t dropped;
     uint64_t messages_in, messages_out;
     uint64_t bytes_in, bytes_out;
     uint8_t *user_name; /* NULL: none */
+    uint32_t will_delay_s;
+    uint32_t expiry_interval_s; /* offline, the session ends so long after `since`; UINT32_MAX: never */
+    uint32_t claims;            /* that clients have brought here (directory.h) */
+    uint32_t id_hash;           /* of the client identifier, for the table */
+    uint8_t version : 3;        /* enum mqtt_version */
+    bool clean_start : 1;
+    bool retained_turn : 1; /* another worker may send it retained messages now (retained.h) */
+    bool ended : 1;         /* only its subscriptions are left, on their way out */
     uint8_t client_id[];
 };
+
+_Static_assert(offsetof(struct session, client_id) <= 233, "the size that is said above");
 
 /* ---- The table of a worker's sessions -------------------------------------------------------------------------- */
 

@@ -84,8 +84,8 @@ void report_text(const struct options *options, const struct scenario *scenario,
     printf("  generator  %11.0f %% of a CPU%s\n", 100 * result->generator_busy,
            options->dpdk != NULL ? " with work, the rest polling" : ", its busiest thread");
     if (scenario->pattern == PATTERN_IDLE && !isnan(result->bytes_per_connection))
-        printf("  memory     %12.0f bytes of the broker per connection, without the kernel's\n",
-               result->bytes_per_connection);
+        printf("  memory     %12.0f bytes of the broker per connection, without the kernel's; %.0f MiB in all\n",
+               result->bytes_per_connection, result->broker_memory / (1 << 20));
 }
 
 /* ---- JSON ---- */

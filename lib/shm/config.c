@@ -83,7 +83,7 @@ const struct shm_config_field shm_config_fields[] = {
     ROOT("mqtt.connect-timeout", mqtt.connect_timeout_s, 1, 3600),
     ROOT("mqtt.session-expiry-max", mqtt.session_expiry_max_s, 0, UINT32_MAX),
     ROOT("mqtt.max-queued-messages", mqtt.max_queued_messages, 0, 100000000),
-    ROOT("mqtt.max-queued-bytes", mqtt.max_queued_bytes, 0, 1024 * GIB),
+    ROOT("mqtt.max-queued-bytes", mqtt.max_queued_bytes, 0, 64 * GIB),
     ROOT("mqtt.queue-full", mqtt.queue_full, 0, SHM_QUEUE_DISCONNECT),
     ROOT("mqtt.max-sessions", mqtt.max_sessions, 1, 100000000),
     ROOT("mqtt.max-subscriptions", mqtt.max_subscriptions, 1, 10000000),

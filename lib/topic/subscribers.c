@@ -113,7 +113,7 @@ static uint64_t member_pack(const struct topic_subscription *subscription, uint8
            (uint64_t)options << OPTIONS_SHIFT;
 }
 
-static bool members_add(struct mem_region *region, struct topic_members *members, uint64_t session,
+static bool members_add(struct mem_region *region, struct topic_members *members, struct topic_session *session,
                         struct topic_subscription *subscription, uint8_t options)
 {
     bool full = members->capacity == 0 ? members->count == 1 : members->count == members->capacity;
@@ -300,7 +300,7 @@ static struct topic_subscription *subscription_find(const struct topic_session *
     }
     const struct topic_member *array = topic_members_array(members);
     for (uint32_t i = 0; i < members->count; i++) {
-        if (array[i].session == session->handle) {
+        if (array[i].session == session) {
             return topic_member_subscription(&array[i]);
         }
     }
@@ -341,7 +341,7 @@ static struct topic_subscription *subscription_create(struct topic_subscribers *
     *subscription = (struct topic_subscription){.owner = owner, .is_shared = is_shared};
     subscription->identifier = identifier & 0x0fffffffu;
     struct topic_members *members = owner_members(owner, is_shared);
-    if (!members_add(table->config.region, members, session->handle, subscription, options)) {
+    if (!members_add(table->config.region, members, session, subscription, options)) {
         mem_free(table->config.region, subscription);
         return NULL;
     }

@@ -28,8 +28,8 @@ struct topic_subscription;
 
 /* One subscriber in a dense array: 16 bytes, four to a cache line. */
 struct topic_member {
-    uint64_t session; /* the session's handle */
-    uint64_t packed;  /* options, "has an identifier", subscription: read with the functions below */
+    struct topic_session *session;
+    uint64_t packed; /* options, "has an identifier", subscription: read with the functions below */
 };
 
 /* The members of a filter or of a group. While there is one, it lies in `one`; otherwise in `many`. */
@@ -64,9 +64,8 @@ struct topic_group {
     char name[];
 };
 
-/* The session's side: embed it in the session, 16 bytes + handle. */
+/* The session's side: embed it in the session. Members carry its address. */
 struct topic_session {
-    uint64_t handle; /* opaque: pointer or index; what members carry */
     struct topic_subscription *first;
     uint32_t count; /* subscriptions now: check the limit of filters per client against it */
 };

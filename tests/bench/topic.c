@@ -155,7 +155,7 @@ enum how { COLD, CACHED, ANNOUNCED };
 static uint64_t route_session(const struct topic_entry *entry)
 {
     const struct topic_filter *filter = topic_entry_payload(entry);
-    return topic_members_array(&filter->members)[0].session;
+    return (uintptr_t)topic_members_array(&filter->members)[0].session;
 }
 
 /* Match `rounds` topics drawn among `spread`; texts are made beforehand, and read in order. */
@@ -237,9 +237,6 @@ static struct match_cost run(enum mix mix, unsigned count)
     struct match_cost cost;
     const unsigned rounds = 1000000;
     struct topic_session *sessions = calloc(count / 10 + 1, sizeof(*sessions));
-    for (unsigned i = 0; i < count / 10 + 1; i++) {
-        sessions[i].handle = i;
-    }
     struct router router = router_open(count);
     subscribe_all(&router, sessions, mix, count);
     const unsigned few = count < 64 ? count : 64;

@@ -88,7 +88,7 @@ static void sessions_show(const struct world *world)
             fprintf(stderr, "  worker %u, %.*s: %s, %u queued, %u in flight, %u of %u outstanding, %u received\n", i,
                     session->client_id_length, session->client_id, session->client == NULL ? "offline" : "online",
                     session->queue.count, session->inflight.count, session->outstanding, session->window,
-                    session->received.count);
+                    packet_ids_count(session->received));
             if (session->client != NULL) {
                 struct tcp_info tcp;
                 tcp_info(session->client->tcp, &tcp);

@@ -310,7 +310,7 @@ static bool all_arrived(struct world *world)
 static bool session_is_at_rest(const struct session *session)
 {
     return session->queue.count == 0 && session->inflight.count == 0 && session->outstanding == 0 &&
-           session->received.count == 0 && session->client != NULL;
+           packet_ids_count(session->received) == 0 && session->client != NULL;
 }
 
 static const struct session *session_at_work(const struct worker *worker)
@@ -332,7 +332,8 @@ static void sessions_check(struct world *world)
         if (session != NULL) {
             world_fail(world, "%.*s: %u queued, %u in flight, %u outstanding, %u received, %s", //
                        session->client_id_length, session->client_id, session->queue.count, session->inflight.count,
-                       session->outstanding, session->received.count, session->client == NULL ? "offline" : "online");
+                       session->outstanding, packet_ids_count(session->received),
+                       session->client == NULL ? "offline" : "online");
         }
     }
     if (sessions != world->device_count) {

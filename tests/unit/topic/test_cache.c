@@ -77,7 +77,7 @@ static struct topic_cache_stats stats_now(void)
 Test(cache, hits_until_something_that_matters_changes)
 {
     open_all(&test_seed);
-    struct topic_session one = {.handle = 1}, two = {.handle = 2};
+    struct topic_session one = {0}, two = {0};
     subscribe(&one, "a/b");
     cr_expect_eq(route("a/b")->filter_count, 1);
     cr_expect_eq(route("a/b")->workers, 1ull << 3);
@@ -101,7 +101,7 @@ Test(cache, hits_until_something_that_matters_changes)
 Test(cache, churn_elsewhere_keeps_entries)
 {
     open_all(&test_seed);
-    struct topic_session one = {.handle = 1};
+    struct topic_session one = {0};
     struct topic_filter_name here = filter_named("stay/x");
     char text[32];
     subscribe(&one, "stay/x");
@@ -123,7 +123,7 @@ Test(cache, churn_elsewhere_keeps_entries)
 Test(cache, unsubscribe_while_cached_is_never_followed)
 {
     open_all(&test_seed);
-    struct topic_session one = {.handle = 1};
+    struct topic_session one = {0};
     for (int i = 0; i < 1000; i++) {
         subscribe(&one, "x/y");
         subscribe(&one, "$share/g/x/+");
@@ -132,7 +132,7 @@ Test(cache, unsubscribe_while_cached_is_never_followed)
         cr_assert_eq(found->group_count, 1);
         cr_assert_eq(found->share_count, 1);
         cr_assert_eq(found->shares[0].workers, 1ull << 3);
-        cr_assert_eq(((struct topic_filter *)topic_entry_payload(found->filters[0]))->members.one.session, 1);
+        cr_assert_eq(((struct topic_filter *)topic_entry_payload(found->filters[0]))->members.one.session, &one);
         unsubscribe(&one, "x/y");
         unsubscribe(&one, "$share/g/x/+");
         found = route("x/y");
@@ -144,7 +144,7 @@ Test(cache, unsubscribe_while_cached_is_never_followed)
 Test(cache, long_topics_and_many_matches_are_kept_outside)
 {
     open_all(&test_seed);
-    struct topic_session one = {.handle = 1};
+    struct topic_session one = {0};
     char topic[300] = "l/", text[300];
     memset(topic + 2, 'x', 250);
     subscribe(&one, topic);
@@ -179,7 +179,7 @@ Test(cache, grows_with_the_topics_in_use_up_to_its_bound)
 {
     enum { TOPICS = 20000, ROOM = 65536 };
     open_with(&test_seed, ROOM);
-    struct topic_session one = {.handle = 1};
+    struct topic_session one = {0};
     subscribe(&one, "grow/+");
     route_all(10);
     cr_expect_not(topic_cache_is_large(cache));
@@ -205,7 +205,7 @@ Test(cache, announcing_changes_no_answer)
     enum { TOPICS = 5000 };
     static char texts[TOPICS][32];
     open_with(&test_seed, 65536);
-    struct topic_session one = {.handle = 1};
+    struct topic_session one = {0};
     for (unsigned i = 0; i < TOPICS; i++) {
         snprintf(texts[i], sizeof(texts[i]), i % 3 == 0 ? "t/%u/a-long-rest-of-it" : "t/%u", i);
     }
@@ -232,7 +232,7 @@ Test(cache, matching_ahead_changes_no_answer)
     enum { ROUNDS = 20000, TOPICS = 3000, LENGTH = 256 };
     static char texts[TOPICS][LENGTH], buffer[TOPIC_CACHE_AHEAD][LENGTH];
     static bool subscribed[TOPICS];
-    struct topic_session one = {.handle = 1}, all = {.handle = 2};
+    struct topic_session one = {0}, all = {0};
     unsigned state = 5;
     open_with(&test_seed, 4096);
     subscribe(&all, "m/+/#");
@@ -265,7 +265,7 @@ Test(cache, announced_topics_are_matched_before_they_come)
     enum { TOPICS = 1000 };
     static char texts[TOPICS + TOPIC_CACHE_AHEAD][32];
     open_with(&test_seed, 4096);
-    struct topic_session one = {.handle = 1};
+    struct topic_session one = {0};
     subscribe(&one, "n/+");
     for (unsigned i = 0; i < TOPICS + TOPIC_CACHE_AHEAD; i++) {
         snprintf(texts[i], sizeof(texts[i]), "n/%u", i);
@@ -296,7 +296,7 @@ static void compare(const struct topic_seed *with)
     enum { FILTERS = 40 };
     static char filters[FILTERS][128];
     bool present[FILTERS] = {false};
-    struct topic_session one = {.handle = 1};
+    struct topic_session one = {0};
     unsigned state = 11;
     char topic[128];
     open_all(with);
