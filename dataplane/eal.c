@@ -13,6 +13,7 @@
 #include <rte_lcore.h>
 #include <rte_mbuf.h>
 
+#include "dataplane/mailbox.h"
 #include "lib/net/net.h"
 
 enum { ARGUMENTS_MAX = 48, ARGUMENT_SIZE = 2048 };
@@ -43,8 +44,10 @@ uint32_t eal_memory_mib(const struct shm_config *config)
 {
     const uint64_t buffer = RTE_MBUF_DEFAULT_BUF_SIZE + NET_MBUF_PRIVATE + sizeof(struct rte_mbuf) + 64;
     const uint64_t packets = config->dataplane.packet_buffers * buffer;
-    const uint64_t rings = (uint64_t)config->dataplane.workers * config->dataplane.workers * 2 * 4096 * 8;
-    return (uint32_t)((packets + rings) >> 20) + 96;
+    /* From each worker to each: two rings of packets, and a mailbox. */
+    const uint64_t pairs = (uint64_t)config->dataplane.workers * config->dataplane.workers;
+    const uint64_t between = pairs * (2 * 4096 * sizeof(void *) + mailbox_size(MAILBOX_SLOTS));
+    return (uint32_t)((packets + between) >> 20) + 96;
 }
 
 static uint64_t hugepages_free_mib(void)
