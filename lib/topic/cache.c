@@ -5,6 +5,11 @@
  * entry whose tag agrees: generation, topic. The hash is a multiply-and-fold over the topic, seeded: somebody who
  * guessed the seed could make topics share a set, which costs misses and no more, since topics are compared in full.
  *
+ * What is remembered are topics, or, once there are more than the CPU's caches hold, their outlines (outline.h), if
+ * most topics have one that is shorter: a million topics that few filters with '+' and '#' ask for are then a few
+ * entries. Which it is to be is decided whenever the number of entries made has doubled; entries of the other kind are
+ * left to be replaced.
+ *
  * The number of sets grows by one whenever a full set would have to forget a topic, by linear hashing as in
  * hash_table.h: the entries that belong to the new set move there, two on average, so there is no moment at which
  * everything is rebuilt. Memory for the largest size is taken at the start; what lies behind the last set is not
@@ -28,8 +33,9 @@
 struct cache_entry {
     uint32_t hash; /* low half: which set it belongs to when sets are added; the tag has the high half */
     uint8_t stripe;
-    bool is_outside;     /* parts and topic are in a block of their own */
-    uint64_t generation; /* of both tables: each only grows, so their sum is the same only if both are */
+    uint8_t is_outline : 1; /* the topic is an outline, good for all of the stripe that have it */
+    uint8_t is_outside : 1; /* parts and topic are in a block of their own */
+    uint64_t generation;    /* of both tables: each only grows, so their sum is the same only if both are */
     uint64_t workers;
     uint16_t topic_length;
     uint16_t filter_count;
@@ -62,15 +68,35 @@ struct ahead {
     uint32_t slot; /* SLOT_NONE: not cached */
 };
 
+/* What decides about a stripe's topics, as long as the generation is this. */
+struct view {
+    uint64_t generation;
+    topic_outline outline;
+};
+
 #define SLOT_NONE UINT32_MAX
 
-/* Topics that are matched together, so that their waits for memory overlap, and how long they may be. */
+/* Longer topics are remembered as they are, and matched alone. */
+#define KEY_LENGTH 128u
+
+/* What a topic is remembered by. */
+struct key {
+    const char *text; /* the topic's own, or `outline_text` */
+    uint32_t length;
+    bool is_outline;
+    uint8_t stripe;        /* these three only of an outline */
+    topic_outline outline; /* as of which it was taken */
+    uint64_t generation;   /* read before that */
+    uint64_t hash;
+    char outline_text[KEY_LENGTH + 1];
+};
+
+/* Topics that are matched together, so that their waits for memory overlap. */
 #define TOGETHER 4u
-#define TOGETHER_LENGTH 128u
 
 /* A topic that is being matched, and what matches it. */
 struct lane {
-    uint64_t hash;
+    struct key key;
     uint64_t generation;
     unsigned stripe;
     bool complete;
@@ -86,54 +112,23 @@ struct topic_cache {
     struct cache_entry *entries;
     uint32_t sets;
     uint32_t sets_max;
-    uint32_t mask; /* smallest 2^n - 1 that covers the sets */
+    uint32_t mask;     /* smallest 2^n - 1 that covers the sets */
+    uint32_t made;     /* entries, of the kind that is made now; slots that were empty or replaced */
+    uint32_t seen;     /* topics that were matched since that was decided, */
+    uint32_t shorter;  /* and how many of them have a shorter outline */
+    bool is_outlining; /* outlines are remembered */
     uint32_t ahead_next;
+    struct view views[TOPIC_STRIPES];
     struct ahead ahead[TOPIC_CACHE_AHEAD]; /* a ring: the oldest is at ahead_next */
     struct topic_cache_stats stats;
     struct topic_route answer;
     uint32_t waiting; /* lanes with the name of an announced topic, to be matched once all have one */
     struct lane lanes[TOGETHER];
-    char texts[TOGETHER][TOGETHER_LENGTH]; /* of their names: what was announced may be gone by then */
-    struct lane lane;                      /* for a topic that is wanted now */
+    char texts[TOGETHER][KEY_LENGTH]; /* of their names: what was announced may be gone by then */
+    struct lane lane;                 /* for a topic that is wanted now */
 };
 
 /* ---- hash ---- */
-
-static inline uint64_t fold(uint64_t a, uint64_t b)
-{
-    __uint128_t product = (__uint128_t)a * b;
-    return (uint64_t)product ^ (uint64_t)(product >> 64);
-}
-
-static inline uint64_t load64(const char *at)
-{
-    uint64_t word;
-    memcpy(&word, at, 8);
-    return word;
-}
-
-/* Seeded; two overlapping words end it, so there is no loop over single bytes. */
-static inline uint64_t cache_hash(const struct topic_seed *seed, const char *topic, size_t length)
-{
-    uint64_t a, b, hash = seed->key[0] ^ length;
-    for (; length > 16; topic += 16, length -= 16) {
-        hash = fold(load64(topic) ^ seed->key[1], load64(topic + 8) ^ hash);
-    }
-    if (length >= 8) {
-        a = load64(topic);
-        b = load64(topic + length - 8);
-    } else if (length >= 4) {
-        uint32_t low, high;
-        memcpy(&low, topic, 4);
-        memcpy(&high, topic + length - 4, 4);
-        a = low;
-        b = high;
-    } else {
-        a = (uint64_t)(uint8_t)topic[0] << 16 | (uint64_t)(uint8_t)topic[length / 2] << 8 | (uint8_t)topic[length - 1];
-        b = 0;
-    }
-    return fold(fold(a ^ seed->key[1], b ^ hash), 0x9e3779b97f4a7c15ull ^ seed->key[0]) & ~seed->weaken;
-}
 
 static inline uint32_t hash_tag(uint64_t hash)
 {
@@ -199,6 +194,9 @@ struct topic_cache *topic_cache_create(const struct topic_cache_config *config)
         return NULL;
     }
     memset(cache->tags, 0, (size_t)cache->sets * WAYS * sizeof(cache->tags[0]));
+    for (uint32_t stripe = 0; stripe < TOPIC_STRIPES; stripe++) {
+        cache->views[stripe].generation = UINT64_MAX; /* none: they count from 0 */
+    }
     return cache;
 }
 
@@ -274,23 +272,79 @@ static inline bool topic_equal(const char *a, const char *b, size_t length)
     if (length < 8 || length > 64) {
         return memcmp(a, b, length) == 0;
     }
-    uint64_t difference = load64(a + length - 8) ^ load64(b + length - 8);
+    uint64_t difference = quick_load(a + length - 8) ^ quick_load(b + length - 8);
     for (size_t i = 0; i + 8 < length; i += 8) {
-        difference |= load64(a + i) ^ load64(b + i);
+        difference |= quick_load(a + i) ^ quick_load(b + i);
     }
     return difference == 0;
 }
 
-static inline bool entry_is(struct cache_entry *entry, const char *topic, size_t length)
+static inline bool entry_is(struct cache_entry *entry, const struct key *key)
 {
-    return entry->topic_length == length &&
-           topic_equal((const char *)entry_parts(entry) + parts_size(entry), topic, length);
+    return entry->topic_length == key->length && entry->is_outline == key->is_outline &&
+           (!key->is_outline || entry->stripe == key->stripe) &&
+           topic_equal((const char *)entry_parts(entry) + parts_size(entry), key->text, key->length);
 }
 
 static uint64_t generation_now(const struct topic_cache *cache, unsigned stripe)
 {
     return topic_subscribers_generation(cache->config.subscribers, stripe) +
            (cache->config.shared == NULL ? 0 : topic_shared_generation(cache->config.shared, stripe));
+}
+
+static topic_outline outline_now(const struct topic_cache *cache, unsigned stripe)
+{
+    const topic_outline here = topic_subscribers_outline(cache->config.subscribers, stripe);
+    return cache->config.shared == NULL ? here
+                                        : topic_outline_join(here, topic_shared_outline(cache->config.shared, stripe));
+}
+
+/* ---- keys ---- */
+
+/* What a hit does not look at again: the levels of a topic of which only the outline is compared. */
+static inline bool levels_fit(const struct topic_cache *cache, const char *topic, size_t length)
+{
+    const uint32_t max = cache->config.limits.levels != 0 ? cache->config.limits.levels : TOPIC_LEVELS_MAX;
+    uint32_t levels = 1;
+    for (size_t i = 0; length >= max && i < length; i++) {
+        levels += topic[i] == '/';
+    }
+    return levels <= max;
+}
+
+static inline bool has_outline(const struct topic_cache *cache, const char *topic, size_t length)
+{
+    return length <= KEY_LENGTH && (cache->config.limits.length == 0 || length <= cache->config.limits.length) &&
+           levels_fit(cache, topic, length);
+}
+
+/* The topic's outline, of the generation that there is now. */
+static inline void key_take_outline(struct topic_cache *cache, struct key *key, const char *topic, size_t length)
+{
+    const unsigned stripe = topic_stripe(&cache->config.seed, topic, length);
+    struct view *view = &cache->views[stripe];
+    key->generation = generation_now(cache, stripe);
+    if (view->generation != key->generation) {
+        *view = (struct view){key->generation, outline_now(cache, stripe)};
+    }
+    key->stripe = (uint8_t)stripe;
+    key->outline = view->outline;
+    key->is_outline = true;
+    key->length = (uint32_t)topic_outline_take(view->outline, topic, length, key->outline_text);
+    key->text = key->outline_text;
+    key->hash = topic_quick_hash(&cache->config.seed, key->text, key->length) + stripe * 0x9e3779b97f4a7c15ull;
+}
+
+static inline void key_take(struct topic_cache *cache, struct key *key, const char *topic, size_t length)
+{
+    if (cache->is_outlining && has_outline(cache, topic, length)) {
+        key_take_outline(cache, key, topic, length);
+        return;
+    }
+    key->is_outline = false;
+    key->text = topic;
+    key->length = (uint32_t)length;
+    key->hash = topic_quick_hash(&cache->config.seed, topic, length);
 }
 
 static const struct topic_route *entry_route(struct topic_cache *cache, struct cache_entry *entry)
@@ -318,7 +372,7 @@ static void lanes_match(struct topic_cache *cache, struct lane *lanes, uint32_t 
     struct topic_search *next = searches;
     for (struct lane *lane = lanes; lane < lanes + count; lane++) {
         /* Generation first: what changes during the match makes the entry stale, never the other way round. */
-        lane->stripe = topic_stripe(topic_name_token(&lane->name, 0));
+        lane->stripe = topic_stripe(&cache->config.seed, lane->name.text, lane->name.length);
         lane->generation = generation_now(cache, lane->stripe);
         lane->filters.count = 0;
         lane->groups.count = 0;
@@ -367,15 +421,15 @@ static uint8_t *append(uint8_t *at, const void *bytes, size_t size)
 
 /* Put topic and route into an entry that holds nothing. False (and nothing held) when a block was needed and not there.
  */
-static bool entry_fill(struct topic_cache *cache, struct cache_entry *entry, const struct topic_name *name,
+static bool entry_fill(struct topic_cache *cache, struct cache_entry *entry, const struct key *key,
                        const struct topic_route *route)
 {
     entry->filter_count = route->filter_count;
     entry->group_count = route->group_count;
     entry->share_count = route->share_count;
-    entry->topic_length = (uint16_t)name->length;
+    entry->topic_length = (uint16_t)key->length;
     entry->workers = route->workers;
-    size_t size = parts_size(entry) + name->length;
+    size_t size = parts_size(entry) + key->length;
     entry->is_outside = size > ENTRY_INSIDE;
     if (entry->is_outside && (entry->outside = mem_alloc(cache->config.region, size)) == NULL) {
         return false;
@@ -384,7 +438,7 @@ static bool entry_fill(struct topic_cache *cache, struct cache_entry *entry, con
     at = append(at, route->shares, route->share_count * sizeof(route->shares[0]));
     at = append(at, (const void *)route->filters, route->filter_count * sizeof(route->filters[0]));
     at = append(at, (const void *)route->groups, route->group_count * sizeof(route->groups[0]));
-    append(at, name->text, name->length);
+    append(at, key->text, key->length);
     return true;
 }
 
@@ -424,24 +478,63 @@ static uint32_t slot_take(struct topic_cache *cache, uint64_t hash)
     return slot;
 }
 
+/*
+ * More entries than the CPU's caches hold, and twice as many as when it was last decided: what is to be remembered from
+ * now on?
+ */
+static void kind_decide(struct topic_cache *cache)
+{
+    const bool outlines_save = cache->shorter > cache->seen / 2;
+    if (outlines_save != cache->is_outlining) {
+        cache->is_outlining = outlines_save;
+        cache->made = 0;
+    }
+    cache->seen = cache->shorter = 0;
+}
+
+/* A topic was matched. Is its outline shorter? Asked only when there are many topics. */
+static void kind_count(struct topic_cache *cache, const struct lane *lane)
+{
+    struct key key;
+    if (cache->made < cache->config.large_from / 4 || !has_outline(cache, lane->name.text, lane->name.length)) {
+        return;
+    }
+    key_take_outline(cache, &key, lane->name.text, lane->name.length);
+    cache->seen++;
+    cache->shorter += key.length < lane->name.length;
+}
+
 /* Keep the lane's route, where its topic was before or else in any way of the set. */
 static void lane_store(struct topic_cache *cache, const struct lane *lane, const struct topic_route *route)
 {
-    uint32_t slot = slot_find(cache, lane->hash);
-    slot = slot == SLOT_NONE ? slot_take(cache, lane->hash) : slot;
+    const struct key *key = &lane->key;
+    kind_count(cache, lane);
+    if (key->is_outline &&
+        (key->generation != lane->generation || !topic_outline_covers(key->outline, outline_now(cache, key->stripe)))) {
+        return; /* a filter came meanwhile: the route may be that of this topic alone */
+    }
+    uint32_t slot = slot_find(cache, key->hash);
+    if (slot == SLOT_NONE) {
+        slot = slot_take(cache, key->hash);
+        cache->made++;
+        if (cache->made >= cache->config.large_from / 2 && (cache->made & (cache->made - 1)) == 0) {
+            kind_decide(cache);
+        }
+    }
     slot_clear(cache, slot);
     struct cache_entry *entry = &cache->entries[slot];
-    if (!entry_fill(cache, entry, &lane->name, route)) {
+    if (!entry_fill(cache, entry, key, route)) {
         cache->stats.not_stored++;
         return;
     }
-    entry->hash = (uint32_t)lane->hash;
+    entry->hash = (uint32_t)key->hash;
     entry->generation = lane->generation;
     entry->stripe = (uint8_t)lane->stripe;
-    cache->tags[slot] = hash_tag(lane->hash);
+    entry->is_outline = key->is_outline;
+    cache->tags[slot] = hash_tag(key->hash);
 }
 
-static const struct topic_route *route_miss(struct topic_cache *cache, const char *topic, size_t length, uint64_t hash,
+static const struct topic_route *route_miss(struct topic_cache *cache, const char *topic, size_t length,
                                             enum topic_status *status)
 {
     struct lane *lane = &cache->lane;
@@ -449,7 +542,6 @@ static const struct topic_route *route_miss(struct topic_cache *cache, const cha
     if (*status != TOPIC_OK) {
         return NULL;
     }
-    lane->hash = hash;
     lanes_match(cache, lane, 1);
     if (!lane_route(cache, lane, &cache->answer)) {
         *status = TOPIC_NO_MEMORY;
@@ -468,17 +560,18 @@ const struct topic_route *topic_cache_route(struct topic_cache *cache, const cha
         *status = TOPIC_INVALID;
         return NULL;
     }
-    uint64_t hash = cache_hash(&cache->config.seed, topic, length);
-    uint32_t slot = slot_find(cache, hash);
-    if (slot == SLOT_NONE || !entry_is(&cache->entries[slot], topic, length)) {
+    struct key *key = &cache->lane.key;
+    key_take(cache, key, topic, length);
+    uint32_t slot = slot_find(cache, key->hash);
+    if (slot == SLOT_NONE || !entry_is(&cache->entries[slot], key)) {
         cache->stats.misses++;
-        return route_miss(cache, topic, length, hash, status);
+        return route_miss(cache, topic, length, status);
     }
     struct cache_entry *entry = &cache->entries[slot];
     /* Nothing that the entry points to may be followed before this. */
-    if (entry->generation != generation_now(cache, entry->stripe)) {
+    if (entry->generation != (key->is_outline ? key->generation : generation_now(cache, entry->stripe))) {
         cache->stats.stale++;
-        return route_miss(cache, topic, length, hash, status);
+        return route_miss(cache, topic, length, status);
     }
     if ((cache->tags[slot] & TAG_USED) == 0) {
         cache->tags[slot] |= TAG_USED;
@@ -516,14 +609,14 @@ static void ahead_match(struct topic_cache *cache, const struct ahead *ahead)
     struct lane *lane = &cache->lanes[cache->waiting];
     char *text = cache->texts[cache->waiting];
     struct topic_route route;
-    if (ahead->length > TOGETHER_LENGTH) {
+    if (ahead->length > KEY_LENGTH) {
         return;
     }
     memcpy(text, ahead->topic, ahead->length);
     if (topic_name_set(&lane->name, &cache->config.seed, &cache->config.limits, text, ahead->length) != TOPIC_OK) {
         return;
     }
-    lane->hash = cache_hash(&cache->config.seed, text, ahead->length);
+    key_take(cache, &lane->key, text, ahead->length);
     if (++cache->waiting < TOGETHER) {
         return;
     }
@@ -562,8 +655,10 @@ void topic_cache_announce(struct topic_cache *cache, const char *topic, size_t l
     struct ahead *ahead = &cache->ahead[cache->ahead_next % TOPIC_CACHE_AHEAD];
     ahead->topic = length == 0 ? NULL : topic;
     if (length > 0) {
+        struct key key;
+        key_take(cache, &key, topic, length);
         ahead->length = (uint32_t)length;
-        ahead->hash = cache_hash(&cache->config.seed, topic, length);
+        ahead->hash = key.hash;
         __builtin_prefetch(&cache->tags[hash_set(cache, (uint32_t)ahead->hash) * WAYS]);
     }
     ahead_find(cache, &cache->ahead[(cache->ahead_next - TOPIC_CACHE_AHEAD / 3) % TOPIC_CACHE_AHEAD]);
@@ -573,11 +668,12 @@ void topic_cache_announce(struct topic_cache *cache, const char *topic, size_t l
 
 bool topic_cache_is_large(const struct topic_cache *cache)
 {
-    return cache->sets * WAYS > cache->config.large_from;
+    return cache->sets * WAYS > cache->config.large_from && cache->made > cache->config.large_from / 2;
 }
 
 void topic_cache_stats(const struct topic_cache *cache, struct topic_cache_stats *stats)
 {
     *stats = cache->stats;
     stats->room = cache->sets * WAYS;
+    stats->outlining = cache->is_outlining;
 }

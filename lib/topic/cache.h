@@ -50,6 +50,7 @@ struct topic_cache_stats {
     uint64_t ahead;      /* matched when they were announced; they are hits when they come */
     uint64_t not_stored; /* matched and answered, but memory was short */
     uint64_t room;       /* topics that it has room for now */
+    uint64_t outlining;  /* 1: remembers outlines of topics (outline.h), 0: topics */
 };
 
 struct topic_cache *topic_cache_create(const struct topic_cache_config *config);

@@ -11,7 +11,7 @@
 #ifndef POLLUX_LIB_TOPIC_GENERATION_H
 #define POLLUX_LIB_TOPIC_GENERATION_H
 
-#include "lib/topic/name.h"
+#include "lib/topic/quick_hash.h"
 
 #include <stdatomic.h>
 #include <stdint.h>
@@ -23,10 +23,11 @@ struct topic_generations {
     _Atomic uint64_t counter[TOPIC_STRIPES + 1];
 };
 
-/* Stripe of a topic from the hash of its first level. */
-static inline unsigned topic_stripe(uint64_t first_token)
+/* Stripe of a topic, from its text. */
+static inline unsigned topic_stripe(const struct topic_seed *seed, const char *topic, size_t length)
 {
-    return (unsigned)(first_token % TOPIC_STRIPES);
+    const char *slash = memchr(topic, '/', length);
+    return (unsigned)(topic_quick_hash(seed, topic, slash != NULL ? (size_t)(slash - topic) : length) % TOPIC_STRIPES);
 }
 
 /* Stripe of a filter; TOPIC_STRIPE_ALL when it begins with a wildcard. */

@@ -35,6 +35,7 @@ struct topic_index {
     uint32_t wildcards;
     uint32_t next_id;
     struct topic_node root;
+    struct topic_outlines outlines;
 };
 
 /* One step down the trie, as a key of the node table. */
@@ -428,9 +429,11 @@ struct topic_entry *topic_index_add(struct topic_index *index, const struct topi
         *status = TOPIC_FULL;
         return NULL;
     }
+    topic_outlines_add(&index->outlines, &index->config.seed, filter);
     entry = filter->wildcard ? wildcard_add(index, filter) : exact_add(index, filter);
     *created = entry != NULL;
     if (entry == NULL) {
+        topic_outlines_remove(&index->outlines, &index->config.seed, filter);
         *status = TOPIC_NO_MEMORY;
     }
     return entry;
@@ -459,7 +462,14 @@ void topic_index_remove(struct topic_index *index, struct topic_entry *entry)
     } else {
         hash_table_remove(&index->exact, topic_hash(&index->config.seed, filter, entry->length), entry);
     }
+    const struct topic_filter_name name = {.filter = filter, .filter_length = entry->length};
+    topic_outlines_remove(&index->outlines, &index->config.seed, &name);
     index_retire(index, entry, entry_size(entry));
+}
+
+topic_outline topic_index_outline(const struct topic_index *index, unsigned stripe)
+{
+    return topic_outlines_read(&index->outlines, stripe);
 }
 
 uint32_t topic_index_retire_max(const struct topic_index *index)

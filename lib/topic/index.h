@@ -25,6 +25,7 @@
 
 #include "lib/mem/allocator.h"
 #include "lib/topic/name.h"
+#include "lib/topic/outline.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -104,6 +105,9 @@ struct topic_search {
  * names, does so in one call: they are walked together, so that memory is waited for once and not once a search.
  */
 void topic_index_match(struct topic_search *searches, uint32_t count);
+
+/* What decides about topics of the stripe, here. Any reader. */
+topic_outline topic_index_outline(const struct topic_index *index, unsigned stripe);
 
 /* Number of filters, and of those with wildcards. */
 uint32_t topic_index_count(const struct topic_index *index);

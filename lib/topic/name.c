@@ -211,9 +211,7 @@ unsigned topic_filter_stripe(const struct topic_seed *seed, const struct topic_f
     if (filter->filter[0] == '+' || filter->filter[0] == '#') {
         return TOPIC_STRIPE_ALL;
     }
-    const char *slash = memchr(filter->filter, '/', filter->filter_length);
-    size_t length = slash != NULL ? (size_t)(slash - filter->filter) : filter->filter_length;
-    return topic_stripe(topic_hash(seed, filter->filter, length));
+    return topic_stripe(seed, filter->filter, filter->filter_length);
 }
 
 /* Length of the level that begins at `text`. */

@@ -247,6 +247,11 @@ uint32_t topic_shared_group_filters(const struct topic_shared *table)
 
 /* ---- readers ---- */
 
+topic_outline topic_shared_outline(const struct topic_shared *table, unsigned stripe)
+{
+    return topic_outline_join(topic_index_outline(table->filters, stripe), topic_index_outline(table->groups, stripe));
+}
+
 uint64_t topic_shared_generation(const struct topic_shared *table, unsigned stripe)
 {
     return topic_generations_read(&table->generations, stripe);

@@ -83,6 +83,9 @@ void topic_shared_result_free(struct topic_shared_result *result);
 /* Changes whenever a filter that could match topics of this stripe changes. See generation.h. */
 uint64_t topic_shared_generation(const struct topic_shared *table, unsigned stripe);
 
+/* What decides about topics of this stripe, here. Read the generation before: outline.h. */
+topic_outline topic_shared_outline(const struct topic_shared *table, unsigned stripe);
+
 /* Number of ordinary filters, and of filters with shared groups. */
 uint32_t topic_shared_count(const struct topic_shared *table);
 uint32_t topic_shared_group_filters(const struct topic_shared *table);

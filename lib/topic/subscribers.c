@@ -503,6 +503,11 @@ void topic_subscribers_search(const struct topic_subscribers *table, struct topi
     searches[1] = (struct topic_search){.index = table->groups, .name = name, .matches = groups};
 }
 
+topic_outline topic_subscribers_outline(const struct topic_subscribers *table, unsigned stripe)
+{
+    return topic_outline_join(topic_index_outline(table->filters, stripe), topic_index_outline(table->groups, stripe));
+}
+
 uint64_t topic_subscribers_generation(const struct topic_subscribers *table, unsigned stripe)
 {
     return topic_generations_read(&table->generations, stripe);

@@ -157,6 +157,9 @@ void topic_subscribers_search(const struct topic_subscribers *table, struct topi
  */
 uint64_t topic_subscribers_generation(const struct topic_subscribers *table, unsigned stripe);
 
+/* What decides about topics of this stripe, here. Read the generation before: outline.h. */
+topic_outline topic_subscribers_outline(const struct topic_subscribers *table, unsigned stripe);
+
 struct topic_subscribers_stats {
     uint32_t filters;       /* different filters with ordinary subscribers */
     uint32_t share_filters; /* different filters with groups */

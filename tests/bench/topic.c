@@ -101,7 +101,8 @@ static struct router router_open(unsigned count)
                                        .region = router.worker,
                                        .subscribers = router.subscribers,
                                        .shared = router.shared,
-                                       .entries = 2 * count};
+                                       .entries = 2 * count,
+                                       .large_from = 8192};
     router.cache = topic_cache_create(&cache);
     return router;
 }

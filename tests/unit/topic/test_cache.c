@@ -7,6 +7,7 @@ static struct topic_subscribers *table;
 static struct topic_shared *shared;
 static struct topic_cache *cache;
 static struct topic_seed seed;
+static uint32_t large_from = 4096;
 
 static void presence(void *arg, const struct topic_filter_name *filter, bool present)
 {
@@ -28,7 +29,7 @@ static void open_with(const struct topic_seed *with, uint32_t entries)
                                               .subscribers = table,
                                               .shared = shared,
                                               .entries = entries,
-                                              .large_from = 4096};
+                                              .large_from = large_from};
     cache = topic_cache_create(&cache_config);
     cr_assert(shared != NULL && table != NULL && cache != NULL);
 }
@@ -181,6 +182,7 @@ Test(cache, grows_with_the_topics_in_use_up_to_its_bound)
     open_with(&test_seed, ROOM);
     struct topic_session one = {0};
     subscribe(&one, "grow/+");
+    subscribe(&one, "grow/none"); /* so that the second level decides */
     route_all(10);
     cr_expect_not(topic_cache_is_large(cache));
     const uint64_t small = stats_now().room;
@@ -343,4 +345,100 @@ Test(cache, every_answer_is_right)
 Test(cache, every_answer_is_right_when_all_hashes_collide)
 {
     compare(&colliding_seed);
+}
+
+/* Few filters, most of them with wildcards, that come and go, and many more topics. */
+Test(cache, outlines_give_the_same_answers)
+{
+    static const char *const filters[] = {"#",    "+",         "+/b/#", "a/+/c", "a/+",          "a/#", "$SYS/+/a",
+                                          "$a/#", "b/+/+/+/d", "+/+/+", "c/d",   "$share/g/b/#", "/#",  "+/"};
+    enum { FILTERS = sizeof(filters) / sizeof(filters[0]), STEPS = 60000 };
+    static const char *const levels[] = {"a",  "b", "c", "d", "",  "$SYS",
+                                         "$a", "e", "f", "g", "h", "a-long-level-of-a-topic"};
+    bool present[FILTERS] = {false};
+    struct topic_session one = {0};
+    unsigned state = 7, outlining = 0;
+    large_from = 1;
+    open_with(&test_seed, 4096);
+    for (unsigned step = 0; step < STEPS; step++) {
+        char topic[256] = "";
+        unsigned expected = 0, groups = 0;
+        if (step % 400 == 0) {
+            const unsigned i = (unsigned)rand_r(&state) % FILTERS;
+            present[i] ? unsubscribe(&one, filters[i]) : subscribe(&one, filters[i]);
+            present[i] = !present[i];
+        }
+        for (unsigned level = 0, count = 1 + (unsigned)rand_r(&state) % 6; level < count; level++) {
+            strcat(topic, level == 0 ? "" : "/");
+            strcat(topic, levels[(unsigned)rand_r(&state) % (sizeof(levels) / sizeof(levels[0]))]);
+        }
+        if (topic[0] == '\0') {
+            continue;
+        }
+        for (unsigned i = 0; i < FILTERS; i++) {
+            const bool is_shared = strncmp(filters[i], "$share/g/", 9) == 0;
+            const char *filter = filters[i] + (is_shared ? 9 : 0);
+            if (present[i] && topic_filter_matches(filter, strlen(filter), topic, strlen(topic))) {
+                *(is_shared ? &groups : &expected) += 1;
+            }
+        }
+        const struct topic_route *found = route(topic);
+        cr_assert_eq(found->filter_count, expected, "%s", topic);
+        cr_assert_eq(found->share_count, groups, "%s", topic);
+        outlining += stats_now().outlining != 0;
+    }
+    cr_expect_gt(outlining, STEPS / 4);
+    cr_expect_lt(stats_now().misses, STEPS / 10, "most outlines are met again");
+    topic_session_clear(table, &one, 99);
+    close_all();
+}
+
+/* A million topics for a few wildcards take a few entries; topics that filters name take one each again. */
+Test(cache, many_topics_that_are_one_to_all_filters_take_little_room)
+{
+    struct topic_session one = {0};
+    char topic[32];
+    open_with(&test_seed, 65536);
+    subscribe(&one, "grow/+");
+    route_all(200000);
+    cr_expect_eq(stats_now().outlining, 1);
+    cr_expect_not(topic_cache_is_large(cache));
+    cr_expect_lt(stats_now().misses, 2 * large_from);
+    for (unsigned i = 0; i < 900; i++) {
+        snprintf(topic, sizeof(topic), "grow/%u", i);
+        subscribe(&one, topic);
+    }
+    for (unsigned i = 0; i < 1800; i++) {
+        snprintf(topic, sizeof(topic), "grow/%u", i);
+        cr_assert_eq(route(topic)->filter_count, i < 900 ? 2 : 1);
+    }
+    topic_session_clear(table, &one, UINT32_MAX);
+    close_all();
+}
+
+Test(cache, limits_hold_for_topics_of_which_the_outline_is_known)
+{
+    enum topic_status status;
+    struct topic_session one = {0};
+    large_from = 1;
+    open_with(&test_seed, 64);
+    topic_cache_destroy(cache);
+    struct topic_cache_config config = {.seed = seed,
+                                        .limits = {.levels = 4, .length = 40},
+                                        .region = memory.region,
+                                        .subscribers = table,
+                                        .shared = shared,
+                                        .entries = 64,
+                                        .large_from = 1};
+    cache = topic_cache_create(&config);
+    subscribe(&one, "#");
+    route_all(1000);
+    cr_assert_eq(stats_now().outlining, 1);
+    cr_expect_not_null(topic_cache_route(cache, "grow/b/c/d", 10, &status));
+    cr_expect_null(topic_cache_route(cache, "grow/b/c/d/e", 12, &status));
+    cr_expect_eq(status, TOPIC_TOO_DEEP);
+    cr_expect_null(topic_cache_route(cache, "grow/0123456789012345678901234567890123456789", 45, &status));
+    cr_expect_eq(status, TOPIC_TOO_LONG);
+    topic_session_clear(table, &one, 99);
+    close_all();
 }
