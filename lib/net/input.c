@@ -120,6 +120,8 @@ static bool plain_ip6(struct net_packet *packet)
         return false;
     packet->flow.remote = net_address_ip6(header->src_addr);
     packet->flow.local = net_address_ip6(header->dst_addr);
+    if (net_address_is_ip4(&packet->flow.local)) /* must not be taken for a flow of IPv4 */
+        return false;
     packet->congestion = (first >> 20) & 3;
     packet->transport_offset = 54;
     packet->transport_length = (uint16_t)payload;

@@ -109,6 +109,9 @@ static bool destination_is_ours(const struct net_stack *stack, const struct net_
     const struct net_address *local = &packet->flow.local;
     static const uint8_t solicited[13] = {0xff, 0x02, [11] = 0x01, [12] = 0xff};
 
+    if (net_address_is_ip4(
+            local)) /* how we write IPv4: no packet of IPv6 goes to such an address (RFC 4291, 2.5.5.2) */
+        return false;
     if (interface_has_address(stack, packet->interface, local))
         return true;
     if (local->bytes[0] != 0xff)

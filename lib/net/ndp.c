@@ -158,12 +158,13 @@ static bool is_solicited_node(const struct net_address *address)
 
 /* REQ RFC4861 7.1.1-1: all but the checksum here [test: net_script/malformed_neighbour_discovery] */
 /* REQ RFC4861 7.1.1-2, 7.1.2-1: as they say [test: net_script/malformed_neighbour_discovery] */
-static bool message_is_sane(const struct net_packet *packet, const uint8_t *nd, const uint8_t *mac)
+static bool message_is_sane(const struct net_packet *packet, const uint8_t *nd, const struct net_address *target,
+                            const uint8_t *mac)
 {
     const struct net_flow *flow = &packet->flow;
     const bool to_group = flow->local.bytes[0] == 0xff;
 
-    if (nd[8] == 0xff || (mac && (mac[0] & 1)))
+    if (target->bytes[0] == 0xff || net_address_is_ip4(target) || (mac && (mac[0] & 1)))
         return false;
     if (nd[0] == ND_ADVERTISE)
         return !(to_group && (nd[4] & ND_SOLICITED)) && !net_address_is_any(&flow->remote);
@@ -186,11 +187,11 @@ void ndp_input(struct net_stack *stack, struct net_packet *packet)
     if (good)
         mac = option_find(nd + ND_BYTES, packet->transport_length - (size_t)ND_BYTES,
                           nd[0] == ND_SOLICIT ? ND_OPTION_SOURCE : ND_OPTION_TARGET, &good);
-    if (!good || !message_is_sane(packet, nd, mac)) {
+    const struct net_address target = net_address_ip6(nd + 8);
+    if (!good || !message_is_sane(packet, nd, &target, mac)) {
         DROP(stack, mbuf, drop_neighbour_malformed);
         return;
     }
-    const struct net_address target = net_address_ip6(nd + 8);
     if (memcmp(frame + 6, stack->interfaces[packet->interface].config.mac, 6) == 0)
         COUNT(stack, drop_neighbour_malformed); /* our own, sent back by a switch */
     else if (nd[0] == ND_SOLICIT)

@@ -162,6 +162,31 @@ static void syn_to_a_group_of_ip6(struct script *s)
     CHECK(s, next_tcp6(s, &length) != NULL);
 }
 
+/* IPv4 addresses as the stack writes them mean nothing in a packet of IPv6, not even those of an open connection. */
+static void mapped_addresses_of_ip6(struct script *s)
+{
+    static const uint8_t ours[16] = {[10] = 0xff, 0xff, 198, 18, 0, 1};
+    static const uint8_t group[16] = {0xff, 2, [11] = 1, [12] = 0xff, 18, 0, 1};
+    static const uint8_t udp[8] = {0x10, 0, 0, 53, 0, 8};
+    static const uint8_t options[8] = {IPPROTO_TCP, 0, 1, 4};
+    static const uint8_t sources[2][16] = {{0x20, 1, 0xd, 0xb8, 0, 0x18, [15] = 2}, {[10] = 0xff, 0xff, 198, 18, 0, 2}};
+
+    script_use_ip6(s);
+    script_establish(s);
+    peer_is_known(s);
+    const uint64_t segments = script_counter(s, NET_COUNTER_tcp_segments_received);
+    for (unsigned i = 0; i < 2; i++) /* the second flow is there */
+        tcp6_to(s, sources[i], ours, S, s->peer_initial + 1, 0);
+    script_ip6(s, script_peer_ip6, ours, IPPROTO_DSTOPTS, 64, options, sizeof options);
+    script_ip6(s, script_peer_ip6, ours, IPPROTO_UDP, 64, udp, sizeof udp);
+    echo6(s, script_peer_ip6, ours);
+    CHECK(s, script_next_frame(s) == NULL && script_next(s) == NULL && !s->closed);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_segments_received) == segments);
+    CHECK(s, script_counter(s, NET_COUNTER_drop_ip6_not_for_us) == 5);
+    neighbour_message(s, 135, 0, script_peer_ip6, group, ours, peer_mac);
+    CHECK(s, next_icmp6(s, 136) == NULL && script_counter(s, NET_COUNTER_drop_neighbour_malformed) == 1);
+}
+
 static uint32_t connect6(struct script *s)
 {
     const struct rte_tcp_hdr *tcp;
@@ -1003,6 +1028,7 @@ const struct script_case network_scripts[] = {
     SCRIPT(fragments_keep_their_mark),
     SCRIPT(longest_prefix),
     SCRIPT(version_of_ip6),
+    SCRIPT(mapped_addresses_of_ip6),
     SCRIPT(options_of_ip6),
     SCRIPT(extensions_of_ip6),
     SCRIPT(unknown_next_header),
