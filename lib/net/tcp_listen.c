@@ -333,7 +333,7 @@ void tcp_listen_input(struct net_stack *stack, struct tcp_input *in, uint32_t fl
         COUNT(stack, drop_syn_cookie_bad);
         return;
     }
-    if (listener && (kind & (RTE_TCP_SYN_FLAG | RTE_TCP_FIN_FLAG)) == (RTE_TCP_SYN_FLAG | RTE_TCP_FIN_FLAG)) {
+    if (listener && !(kind & RTE_TCP_ACK_FLAG)) { /* no answer: scans with odd flags learn nothing from it */
         COUNT(stack, drop_tcp_flags);
         return;
     }

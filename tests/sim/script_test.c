@@ -195,7 +195,14 @@ static void listen_table(struct script *s)
     script_send(s, R, 1, 0, 0, 0);
     EXPECT_NOTHING(s);
     script_send(s, S | F, 0, 0, 0, 0);
+    script_send(s, 0, 1, 0, 0, 0);
+    script_send(s, F, 1, 0, 0, 0);
+    script_send(s, F | P | 0x20, 1, 0, 0, 0);
+    script_send(s, P, 1, 0, 0, 5);
     EXPECT_NOTHING(s);
+    CHECK(s, script_counter(s, NET_COUNTER_drop_tcp_flags) == 5);
+    script_send(s, S | F | A, 0, 78, 0, 0); /* ACK comes first in the standard's table */
+    EXPECT(s, R, 78, 0, 0);
     s->our_port = 99; /* nobody listens */
     script_send(s, S, 0, 0, 0, 0);
     EXPECT(s, R | A, 0, 1, 0);
