@@ -246,16 +246,47 @@ struct tcp_connection *tcp_accept(struct net_stack *stack, const struct tcp_half
     return c;
 }
 
+/* Where we stand, to a segment that is not acceptable: as after the handshake, within the same budget. */
+static void half_open_challenge(struct net_stack *stack, const struct tcp_half_open *half)
+{
+    const uint32_t window = stack->config.receive_buffer >> (half->flags & HALF_OPEN_SCALED ? stack->receive_scale : 0);
+    uint8_t options[TCP_TIMESTAMP_BYTES];
+    struct tcp_bare bare = {.flow = &half->flow,
+                            .neighbour = half->neighbour,
+                            .sequence = half->local_initial + 1,
+                            .ack = half->remote_initial + 1,
+                            .window = (uint16_t)(window > 65535 ? 65535 : window),
+                            .interface = half->interface,
+                            .flags = RTE_TCP_ACK_FLAG};
+
+    if (!tcp_challenge_allowed(stack))
+        return;
+    if (half->flags & HALF_OPEN_TIMESTAMPS) {
+        tcp_options_write_timestamp(options, half_open_timestamp(stack, half), half->timestamp_recent);
+        bare.options = options;
+        bare.options_length = sizeof options;
+    }
+    COUNT(stack, tcp_acks_sent);
+    tcp_send_bare(stack, &bare);
+}
+
 /* A segment for a half-open record that is no good ACK. True: dealt with. */
+/* REQ RFC5961 3.2-3: before the third step too [test: net_script/rst_ends_half_open] */
+/* REQ RFC9293 3.10.7.4-1: before all else [test: net_script/half_open_answers_what_it_does_not_accept] */
 static bool half_open_other(struct net_stack *stack, struct tcp_half_open *half, struct tcp_input *in)
 {
+    const uint32_t offset = in->sequence - (half->remote_initial + 1); /* in the window of the SYN-ACK? */
+    const bool acceptable = offset <= 65535 && offset <= stack->config.receive_buffer;
+
     if (in->flags & RTE_TCP_RST_FLAG) {
-        if (in->sequence == half->remote_initial + 1) {
+        if (offset == 0) {
             COUNT(stack, tcp_resets_received);
             half_open_free(stack, half);
-        } else {
-            COUNT(stack, drop_tcp_reset);
+            return true;
         }
+        COUNT(stack, drop_tcp_reset);
+        if (acceptable)
+            half_open_challenge(stack, half);
         return true;
     }
     if (in->flags & RTE_TCP_SYN_FLAG) {
@@ -270,19 +301,20 @@ static bool half_open_other(struct net_stack *stack, struct tcp_half_open *half,
         COUNT(stack, drop_tcp_no_ack);
         return true;
     }
-    if (in->ack != half->local_initial + 1) {
-        COUNT(stack, drop_tcp_ack);
-        tcp_reset_segment(stack, in);
-        return true;
-    }
     if ((half->flags & HALF_OPEN_TIMESTAMPS) && in->options.has_timestamp &&
         sequence_before(in->options.timestamp, half->timestamp_recent)) {
         COUNT(stack, drop_tcp_paws);
+        half_open_challenge(stack, half);
         return true;
     }
-    uint32_t offset = in->sequence - (half->remote_initial + 1); /* in the window of the SYN-ACK? */
-    if (offset > 65535 || offset > stack->config.receive_buffer) {
+    if (!acceptable) {
         COUNT(stack, drop_tcp_sequence);
+        half_open_challenge(stack, half);
+        return true;
+    }
+    if (in->ack != half->local_initial + 1) {
+        COUNT(stack, drop_tcp_ack);
+        tcp_reset_segment(stack, in);
         return true;
     }
     return false;

@@ -168,9 +168,42 @@ static void rst_ends_half_open(struct script *s)
     struct net_census census;
     net_census(s->stack, &census);
     CHECK(s, census.half_open == 1); /* not exact */
+    EXPECT(s, A, 1, 1, 0);
+    script_send(s, R, 200000, 0, 0, 0);
+    EXPECT_NOTHING(s);
     script_send(s, R, 1, 0, 0, 0);
     net_census(s->stack, &census);
     CHECK(s, census.half_open == 0);
+    EXPECT_NOTHING(s);
+}
+
+static void half_open_answers_what_it_does_not_accept(struct script *s)
+{
+    struct script_segment *out;
+
+    script_peer_options(s, true, true);
+    s->peer.has_scale = true;
+    script_listen(s);
+    s->timestamp = 5000;
+    script_send(s, S, 0, 0, 65535, 0);
+    EXPECT(s, S | A, 0, 1, 0);
+    const struct tcp_options good = {.has_timestamp = true, .timestamp = 5000};
+    const struct tcp_options old = {.has_timestamp = true, .timestamp = 4000};
+    script_send_options(s, A, 200000, 1, 65535, 0, &good, NULL, 0); /* above the window */
+    out = script_next(s);
+    CHECK(s, out && out->flags == A && out->sequence == 1 && out->ack == 1 && out->options.timestamp_echo == 5000);
+    CHECK(s, out && out->window == s->config.receive_buffer >> 3);
+    script_send_options(s, A, (uint32_t)-5000, 1, 65535, 0, &good, NULL, 0); /* below it */
+    EXPECT(s, A, 1, 1, 0);
+    script_send_options(s, A, 200000, 77, 65535, 0, &good, NULL, 0); /* that its ACK is bad too comes after */
+    EXPECT(s, A, 1, 1, 0);
+    script_send_options(s, A, 1, 1, 65535, 0, &old, NULL, 0);
+    EXPECT(s, A, 1, 1, 0);
+    script_send_options(s, A, 1, 77, 65535, 0, &good, NULL, 0);
+    EXPECT(s, R, 77, 0, 0);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_challenge_acks) == 4 && !s->accepted);
+    script_send_options(s, A, 1, 1, 65535, 0, &good, NULL, 0);
+    CHECK(s, s->accepted);
 }
 
 static void out_of_order_data_in_syn_received(struct script *s)
@@ -1990,6 +2023,7 @@ static const struct script_case scripts[] = {
     SCRIPT(no_mss_option),
     SCRIPT(syn_ack_is_repeated),
     SCRIPT(rst_ends_half_open),
+    SCRIPT(half_open_answers_what_it_does_not_accept),
     SCRIPT(out_of_order_data_in_syn_received),
     SCRIPT(listen_table),
     SCRIPT(backlog_full_without_cookies),
