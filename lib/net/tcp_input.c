@@ -416,6 +416,14 @@ static void ecn_received(struct tcp_connection *c, const struct tcp_input *in)
 static void synchronized_input(struct tcp_connection *c, struct tcp_input *in)
 {
     tcp_input_options(c->stack, in);
+    /* First, for its answer depends on nothing: a peer that has rebooted counts and stamps as it likes. */
+    /* REQ RFC5961 4.2: whatever its number [test: net_script/syn_in_established_challenged] */
+    /* REQ RFC5961 4.2: and whatever its options [test: net_script/any_syn_in_established_is_challenged] */
+    if ((in->flags & (RTE_TCP_SYN_FLAG | RTE_TCP_RST_FLAG)) == RTE_TCP_SYN_FLAG) {
+        COUNT(c->stack, drop_tcp_syn);
+        challenge(c);
+        return;
+    }
     if (!timestamps_acceptable(c, in))
         return;
     if (!sequence_acceptable(c, in)) {
@@ -424,12 +432,6 @@ static void synchronized_input(struct tcp_connection *c, struct tcp_input *in)
     }
     if (in->flags & RTE_TCP_RST_FLAG) {
         reset_received(c, in);
-        return;
-    }
-    /* REQ RFC5961 4.2: whatever its number [test: net_script/syn_in_established_challenged] */
-    if (in->flags & RTE_TCP_SYN_FLAG) {
-        COUNT(c->stack, drop_tcp_syn);
-        challenge(c);
         return;
     }
     if (!(in->flags & RTE_TCP_ACK_FLAG)) {

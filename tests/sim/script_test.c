@@ -784,6 +784,26 @@ static void syn_in_established_challenged(struct script *s)
     CHECK(s, s->closed);
 }
 
+/* Without the timestamp that this connection agreed on, with an old one, below the window: a SYN is no duplicate. */
+static void any_syn_in_established_is_challenged(struct script *s)
+{
+    static const uint8_t mss[4] = {2, 4, 5, 180};
+    const struct tcp_options old = {.has_timestamp = true, .timestamp = 1};
+    struct script_segment *out;
+
+    script_peer_options(s, true, true);
+    s->timestamp = 5000;
+    script_establish(s);
+    script_send_options(s, S, 7, 0, 65535, 0, NULL, mss, sizeof mss);
+    EXPECT(s, A, 1, 1, 0);
+    script_send_options(s, S, 7, 0, 65535, 0, &old, NULL, 0);
+    EXPECT(s, A, 1, 1, 0);
+    script_send(s, S, (uint32_t)-9999, 0, 65535, 0);
+    out = script_next(s);
+    CHECK(s, out && out->flags == A && out->options.sack_count == 0);
+    CHECK(s, script_counter(s, NET_COUNTER_drop_tcp_syn) == 3);
+}
+
 static void challenge_budget(struct script *s)
 {
     s->config.challenge_acks = 5;
@@ -2061,6 +2081,7 @@ static const struct script_case scripts[] = {
     SCRIPT(transmit_full_is_recovered),
     SCRIPT(rst_in_window_challenged),
     SCRIPT(syn_in_established_challenged),
+    SCRIPT(any_syn_in_established_is_challenged),
     SCRIPT(challenge_budget),
     SCRIPT(ack_out_of_range),
     SCRIPT(old_ack_for_unsent_data),
