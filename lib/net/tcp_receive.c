@@ -135,6 +135,20 @@ static void out_of_order_insert(struct tcp_connection *c, struct tcp_segment *se
     COUNT(c->stack, tcp_out_of_order);
 }
 
+/* All of it? */
+static bool out_of_order_holds(const struct tcp_connection *c, uint32_t start, uint32_t end)
+{
+    for (const struct tcp_segment *segment = c->out_of_order; segment; segment = segment->next) {
+        if (sequence_after(segment->sequence, start))
+            return false;
+        if (sequence_after(segment_end(segment), start))
+            start = segment_end(segment);
+        if (!sequence_after(end, start))
+            return true;
+    }
+    return false;
+}
+
 /* The hole before the queue's head is filled: move what follows into the in-order queue. Returns whether FIN was among
  * it. */
 static bool out_of_order_drain(struct tcp_connection *c)
@@ -249,6 +263,7 @@ static bool receive_pieces(struct tcp_connection *c, struct tcp_input *in, uint3
     return done;
 }
 
+/* REQ RFC2883 4-1: beyond a hole too, and a part of a segment [test: net_script/all_duplicates_are_reported] */
 /* REQ RFC9293 MAY-13: out of order at once [test: net_script/out_of_order_acked] */
 /* REQ RFC9293 MUST-59: an ACK tells of all that lies in order now [test: net_script/out_of_order_acked] */
 /* REQ RFC5681 3.2-2: a filled hole at once [test: net_script/out_of_order_acked] */
@@ -281,6 +296,13 @@ bool tcp_receive_payload(struct tcp_connection *c, struct tcp_input *in)
             COUNT(c->stack, drop_tcp_duplicate);
         return false;
     }
+    const uint32_t start = in->sequence + skip;
+    if (sequence_after(start, before) && !fin && out_of_order_holds(c, start, in->sequence + in->length)) {
+        COUNT(c->stack, drop_tcp_duplicate);
+        c->out_of_order_recent = start;
+        tcp_send_duplicate_ack(c, start, in->sequence + in->length);
+        return false;
+    }
     uint32_t length = in->length;
     fin = receive_pieces(c, in, skip, fin);
     if (c->receive_next == before &&
@@ -291,7 +313,10 @@ bool tcp_receive_payload(struct tcp_connection *c, struct tcp_input *in)
     }
     if (filled_hole)
         c->flags |= TCP_FLAG_ACK_NOW;
-    tcp_schedule_ack(c, length);
+    if (skip)
+        tcp_send_duplicate_ack(c, in->sequence, before);
+    else
+        tcp_schedule_ack(c, length);
     if (c->readable && !(c->flags & TCP_FLAG_DETACHED))
         tcp_deliver_later(c, TCP_FLAG_EVENT_READABLE);
     return fin;

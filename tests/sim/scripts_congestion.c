@@ -274,6 +274,34 @@ static void blocks_follow_a_duplicate(struct script *s)
     CHECK(s, out && out->options.sack[1].start == s->peer_initial + 301);
 }
 
+static bool is_block(const struct script *s, const struct tcp_sack_block *block, uint32_t start, uint32_t end)
+{
+    return block->start == s->peer_initial + start && block->end == s->peer_initial + end;
+}
+
+static void all_duplicates_are_reported(struct script *s)
+{
+    struct script_segment *out;
+
+    script_peer_options(s, true, false);
+    script_establish(s);
+    script_send(s, A, 301, 1, 65535, 100);
+    script_send(s, A, 401, 1, 65535, 100);
+    script_send(s, A, 701, 1, 65535, 100);
+    s->out_first = s->out_count;
+    script_send(s, A, 351, 1, 65535, 100); /* what two segments beyond the hole have brought */
+    out = script_next(s);
+    CHECK(s, out && out->ack == 1 && out->options.sack_count == 3 && is_block(s, &out->options.sack[0], 351, 451));
+    CHECK(s, out && is_block(s, &out->options.sack[1], 301, 501)); /* where it lies, before the latest other */
+    CHECK(s, script_counter(s, NET_COUNTER_drop_tcp_duplicate) == 1);
+    script_send(s, A, 1, 1, 65535, 300);
+    script_next(s);
+    script_send(s, A, 451, 1, 65535, 100); /* half of it is new */
+    out = script_next(s);
+    CHECK(s, out && out->ack == 551 && out->options.sack_count == 2 && is_block(s, &out->options.sack[0], 451, 501));
+    CHECK(s, s->consumed == 550 && s->last_byte == (uint8_t)550);
+}
+
 static void duplicate_reports_are_recognized(struct script *s)
 {
     script_peer_options(s, true, false);
@@ -583,6 +611,7 @@ const struct script_case congestion_scripts[] = {
     SCRIPT(second_loss_is_not_undone),
     SCRIPT(timeout_is_bounded),
     SCRIPT(blocks_follow_a_duplicate),
+    SCRIPT(all_duplicates_are_reported),
     SCRIPT(duplicate_reports_are_recognized),
     SCRIPT(timeout_forgets_sacks),
     SCRIPT(rack_ignores_what_is_ambiguous),
