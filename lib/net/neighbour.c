@@ -246,11 +246,15 @@ void neighbour_learn(struct net_stack *stack, unsigned interface, const struct n
         ethernet_output(stack, interface, queue_pop(stack, entry), entry->mac, ether_type(entry));
 }
 
+/* Many connections may doubt it at the same time: one question a second serves them all. */
+/* REQ RFC1122 2.3.2.1-2: nor by others' doubts [test: net_script/neighbour_is_asked_once_a_second] */
 void neighbour_doubt(struct net_stack *stack, uint32_t neighbour)
 {
     struct neighbour *entry = &stack->neighbours[neighbour];
 
     if (!mac_known(entry) || (entry->state == NEIGHBOUR_PROBE && entry->probes))
+        return;
+    if (entry->state == NEIGHBOUR_REACHABLE && !older_than(stack, entry->changed_at, NEIGHBOUR_RETRY_US))
         return;
     state_set(stack, entry, NEIGHBOUR_PROBE);
     neighbour_ask(stack, entry);
@@ -262,7 +266,7 @@ static uint32_t patience(const struct neighbour *entry)
 }
 
 /* Ask again, or give up: the packets are dropped, TCP will send them again and so start the next round. */
-/* REQ RFC1122 2.3.2.1: asked after 65 s of use, then forgotten [test: net_script/stale_neighbour_is_asked] */
+/* REQ RFC1122 2.3.2.1-1: asked after 65 s of use, then forgotten [test: net_script/stale_neighbour_is_asked] */
 /* REQ RFC4861 7.3.3: used for 5 s, probed by unicast, forgotten [test: net_script/stale_neighbour_is_asked] */
 void neighbour_housekeeping(struct net_stack *stack)
 {

@@ -461,6 +461,17 @@ static void neighbour_is_doubted(struct script *s)
     CHECK(s, frame && memcmp(frame->bytes, peer_mac, 6) == 0);
 }
 
+static void neighbour_is_asked_once_a_second(struct script *s)
+{
+    script_establish(s);
+    script_app_send(s, 10);
+    script_wait(s, 1000000);
+    arp(s, 2, peer_mac, script_peer_ip, script_our_ip); /* somebody else has just asked */
+    forget_frames(s);
+    script_wait(s, 900000);
+    CHECK(s, next_arp(s) == NULL && script_counter(s, NET_COUNTER_tcp_timeouts) >= 3);
+}
+
 static void solicitation_is_answered(struct script *s)
 {
     const struct script_raw *frame;
@@ -1015,6 +1026,7 @@ const struct script_case network_scripts[] = {
     SCRIPT(stale_neighbour_is_asked),
     SCRIPT(progress_confirms_a_neighbour),
     SCRIPT(neighbour_is_doubted),
+    SCRIPT(neighbour_is_asked_once_a_second),
     SCRIPT(solicitation_is_answered),
     SCRIPT(probe_of_another),
     SCRIPT(advertisement_flags),
