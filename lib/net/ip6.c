@@ -83,14 +83,15 @@ static bool extension_skip(struct net_stack *stack, struct net_packet *packet, b
     return true;
 }
 
+/* `first`: they stand right behind the IPv6 header. */
 /* REQ RFC8200 4-1: in order, four at most [test: net_script/extensions_of_ip6] */
-static bool extensions_skip(struct net_stack *stack, struct net_packet *packet)
+static bool extensions_skip(struct net_stack *stack, struct net_packet *packet, bool first)
 {
     for (int i = 0; i <= EXTENSIONS_MAX; i++) {
         if (packet->protocol != EXTENSION_HOP && packet->protocol != EXTENSION_ROUTING &&
             packet->protocol != EXTENSION_DESTINATION)
             return true;
-        if (i < EXTENSIONS_MAX && !extension_skip(stack, packet, i == 0))
+        if (i < EXTENSIONS_MAX && !extension_skip(stack, packet, first && i == 0))
             return false;
     }
     return extension_refused(stack, packet);
@@ -138,13 +139,21 @@ bool ip6_addresses_acceptable(struct net_stack *stack, const struct net_packet *
     return true;
 }
 
-/* The fragment header stands right behind the IPv6 header: what hosts send. True: the packet is complete. */
-static bool fragment_parse(struct net_stack *stack, struct net_packet *packet, uint32_t start)
+static bool fragment_problem(struct net_stack *stack, struct net_packet *packet, uint32_t pointer)
+{
+    icmp6_error_send(stack, packet, ICMP_PARAMETER, CODE_FIELD, pointer);
+    DROP(stack, packet->mbuf, drop_fragment_malformed);
+    return false;
+}
+
+/* True: the packet is complete. */
+static bool fragment_parse(struct net_stack *stack, struct net_packet *packet)
 {
     const uint8_t *header = rte_pktmbuf_mtod_offset(packet->mbuf, const uint8_t *, packet->transport_offset);
+    const uint32_t at = (uint32_t)packet->transport_offset - packet->network_offset;
 
     COUNT(stack, fragments_received);
-    if (packet->transport_offset != start || packet->transport_length < NET_FRAGMENT_HEADER6 ||
+    if (packet->transport_length < NET_FRAGMENT_HEADER6 ||
         packet->mbuf->data_len < packet->transport_offset + NET_FRAGMENT_HEADER6) {
         DROP(stack, packet->mbuf, drop_fragment_malformed);
         return false;
@@ -152,10 +161,15 @@ static bool fragment_parse(struct net_stack *stack, struct net_packet *packet, u
     const uint32_t field = (uint32_t)header[2] << 8 | header[3];
     struct net_fragment fragment = {.start = field & 0xfff8, .more = field & 1};
     memcpy(&fragment.identifier, header + 4, 4);
-    packet->protocol = header[0];
-    packet->protocol_at = offsetof(struct rte_ipv6_hdr, proto); /* once put together */
+    const uint32_t length = packet->transport_length - (uint32_t)NET_FRAGMENT_HEADER6;
+    /* REQ RFC8200 4.5-3: the field to blame is named [test: net_script/fragments_of_ip6_that_are_wrong] */
+    if (fragment.more && length % 8)
+        return fragment_problem(stack, packet, offsetof(struct rte_ipv6_hdr, payload_len));
+    if (at - sizeof(struct rte_ipv6_hdr) + fragment.start + length > UINT16_MAX)
+        return fragment_problem(stack, packet, at + 2);
+    packet->protocol = header[0]; /* what is put together names it where the headers of the first fragment do */
     packet->transport_offset = (uint16_t)(packet->transport_offset + NET_FRAGMENT_HEADER6);
-    packet->transport_length = (uint16_t)(packet->transport_length - NET_FRAGMENT_HEADER6);
+    packet->transport_length = (uint16_t)length;
     /* REQ RFC8200 4.5-1, 4.5-2, 5: put together, no overlap [test: net_script/fragments_of_ip6] */
     return reassembly_input(stack, packet, &fragment);
 }
@@ -183,9 +197,11 @@ bool ip6_parse(struct net_stack *stack, struct net_packet *packet)
     packet->transport_offset = (uint16_t)(packet->network_offset + sizeof *header);
     packet->transport_length = (uint16_t)payload;
     packet->congestion = (rte_be_to_cpu_32(header->vtc_flow) >> 20) & 3;
-    const uint32_t start = packet->transport_offset;
-    if (!extensions_skip(stack, packet))
+    if (!extensions_skip(stack, packet, true))
         return false;
     COUNT(stack, ip6_received);
-    return packet->protocol != EXTENSION_FRAGMENT || fragment_parse(stack, packet, start);
+    if (packet->protocol != EXTENSION_FRAGMENT)
+        return true;
+    /* REQ RFC8200 4.5-1: with headers on both sides [test: net_script/fragments_among_extensions] */
+    return fragment_parse(stack, packet) && extensions_skip(stack, packet, false);
 }

@@ -28,6 +28,9 @@ struct reassembly {
     bool last_seen;
     bool marked; /* congestion experienced by one of them at least */
     uint16_t total;
+    uint16_t network_offset; /* of the first fragment, as in struct net_packet */
+    uint16_t transport_offset;
+    uint16_t protocol_at;
     uint32_t started_at;                      /* tick */
     struct fragment fragments[FRAGMENTS_MAX]; /* by start */
 };
@@ -55,7 +58,9 @@ static struct reassembly *reassembly_find(struct net_stack *stack, const struct 
             free = entry;
             continue;
         }
-        if (entry->identifier == identifier && entry->protocol == packet->protocol &&
+        /* With IPv6 the first fragment alone says which protocol it is. */
+        if (entry->identifier == identifier &&
+            (entry->protocol == packet->protocol || !net_address_is_ip4(&entry->local)) &&
             net_address_equal(&entry->remote, &packet->flow.remote) &&
             net_address_equal(&entry->local, &packet->flow.local))
             return entry;
@@ -124,17 +129,19 @@ static void ip4_complete(const struct reassembly *entry, struct net_packet *pack
     packet->transport_offset = (uint16_t)(packet->network_offset + rte_ipv4_hdr_len(header));
 }
 
-/* The fragment header goes: what is before it moves up. */
+/* The fragment header goes: what is before it moves up, and names what follows now. */
 static void ip6_complete(const struct reassembly *entry, struct net_packet *packet)
 {
-    const uint16_t before = (uint16_t)(packet->network_offset + sizeof(struct rte_ipv6_hdr));
+    const uint16_t before = (uint16_t)(entry->transport_offset - NET_FRAGMENT_HEADER6);
+    const uint16_t extensions = (uint16_t)(before - packet->network_offset - sizeof(struct rte_ipv6_hdr));
     uint8_t *data = rte_pktmbuf_mtod(packet->mbuf, uint8_t *);
 
     memmove(data + NET_FRAGMENT_HEADER6, data, before);
     rte_pktmbuf_adj(packet->mbuf, NET_FRAGMENT_HEADER6);
     struct rte_ipv6_hdr *header = rte_pktmbuf_mtod_offset(packet->mbuf, struct rte_ipv6_hdr *, packet->network_offset);
-    header->proto = entry->protocol;
-    header->payload_len = rte_cpu_to_be_16(entry->total);
+    ((uint8_t *)header)[entry->protocol_at] = entry->protocol;
+    header->payload_len = rte_cpu_to_be_16((uint16_t)(extensions + entry->total));
+    packet->protocol_at = entry->protocol_at;
     packet->transport_offset = before;
 }
 
@@ -154,6 +161,8 @@ static bool reassembly_finish(struct net_stack *stack, struct reassembly *entry,
     COUNT(stack, fragments_reassembled);
     head->ol_flags = 0; /* hardware saw fragments: the checksum is ours to verify */
     packet->mbuf = head;
+    packet->network_offset = entry->network_offset;
+    packet->protocol = entry->protocol;
     packet->transport_length = entry->total;
     packet->reassembled = true;
     /* REQ RFC3168 5.3: one mark is enough [test: net_script/fragments_keep_their_mark] */
@@ -164,6 +173,16 @@ static bool reassembly_finish(struct net_stack *stack, struct reassembly *entry,
     else
         ip6_complete(entry, packet);
     return true;
+}
+
+/* What its headers say holds for the whole. */
+static void first_keep(struct reassembly *entry, const struct net_packet *packet)
+{
+    entry->network_offset = packet->network_offset;
+    entry->transport_offset = packet->transport_offset;
+    entry->protocol = packet->protocol;
+    if (!net_address_is_ip4(&packet->flow.local))
+        entry->protocol_at = packet->protocol_at;
 }
 
 /* REQ RFC1122 3.2.1.4: in any order, no overlap [test: net_script/fragments] */
@@ -193,10 +212,19 @@ bool reassembly_input(struct net_stack *stack, struct net_packet *packet, const 
         rte_pktmbuf_free(mbuf);
         return false;
     }
+    if (start == 0)
+        first_keep(entry, packet);
     entry->marked = entry->marked || packet->congestion == CONGESTION_EXPERIENCED;
     stack->census.reassembly_mbufs++;
     stack_need_housekeeping(stack);
-    return reassembly_complete(entry) && reassembly_finish(stack, entry, packet);
+    if (!reassembly_complete(entry))
+        return false;
+    if (entry->transport_offset - entry->network_offset + entry->total > UINT16_MAX) { /* with the first's headers */
+        COUNT_ADD(stack, drop_fragment_malformed, entry->count);
+        reassembly_drop(stack, entry);
+        return false;
+    }
+    return reassembly_finish(stack, entry, packet);
 }
 
 void reassembly_housekeeping(struct net_stack *stack)

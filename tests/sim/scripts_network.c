@@ -698,6 +698,55 @@ static void reassembly_of_many(struct script *s)
     CHECK(s, script_counter(s, NET_COUNTER_fragments_reassembled) == 1);
 }
 
+/* Part of an echo request of 64 bytes behind destination options, as a fragment behind hop-by-hop options; `next` is
+ * what the fragment header says. */
+static void echo6_piece(struct script *s, uint32_t start, uint32_t length, bool more, uint8_t identifier, uint8_t next)
+{
+    uint8_t whole[72] = {IPPROTO_ICMPV6, 0, 0x1e, 4, [8] = 128};
+    uint8_t packet[16 + 72] = {IPPROTO_FRAGMENT, 0, 1, 4, [8] = next};
+    struct rte_ipv6_hdr pseudo = {.proto = IPPROTO_ICMPV6, .payload_len = rte_cpu_to_be_16(64)};
+
+    memcpy(pseudo.src_addr, script_peer_ip6, 16);
+    memcpy(pseudo.dst_addr, script_our_ip6, 16);
+    const uint16_t sum = rte_ipv6_udptcp_cksum(&pseudo, whole + 8);
+    memcpy(whole + 10, &sum, 2);
+    packet[10] = (uint8_t)(start >> 8);
+    packet[11] = (uint8_t)(start | more);
+    packet[15] = identifier;
+    memcpy(packet + 16, whole + start % 72, length);
+    script_ip6(s, script_peer_ip6, script_our_ip6, 0, 64, packet, 16 + length);
+}
+
+static void fragments_among_extensions(struct script *s)
+{
+    script_use_ip6(s);
+    script_listen(s);
+    peer_is_known(s);
+    echo6_piece(s, 0, 72, false, 1, IPPROTO_DSTOPTS);
+    CHECK(s, next_icmp6(s, 129) != NULL);
+    echo6_piece(s, 40, 32, false, 2, IPPROTO_TCP); /* only the first one's word counts */
+    echo6_piece(s, 0, 40, true, 2, IPPROTO_DSTOPTS);
+    CHECK(s, script_counter(s, NET_COUNTER_fragments_reassembled) == 2);
+    CHECK(s, script_counter(s, NET_COUNTER_drop_ip6_protocol) == 0);
+    CHECK(s, script_counter(s, NET_COUNTER_drop_icmp_checksum) == 0);
+}
+
+static void fragments_of_ip6_that_are_wrong(struct script *s)
+{
+    const struct script_raw *frame;
+
+    script_use_ip6(s);
+    script_listen(s);
+    peer_is_known(s);
+    echo6_piece(s, 0, 33, true, 1, IPPROTO_DSTOPTS);
+    frame = next_icmp6(s, 4);
+    CHECK(s, frame && frame->bytes[55] == 0 && frame->bytes[61] == 4); /* the payload length */
+    echo6_piece(s, 65528, 16, false, 1, IPPROTO_DSTOPTS);
+    frame = next_icmp6(s, 4);
+    CHECK(s, frame && frame->bytes[55] == 0 && frame->bytes[61] == 40 + 8 + 2); /* the offset */
+    CHECK(s, script_counter(s, NET_COUNTER_drop_fragment_malformed) == 2);
+}
+
 /* A data segment of an ECN connection in two fragments, of which the first has met congestion. */
 static void mark_first(struct script *s, const uint8_t *frame, uint32_t length)
 {
@@ -1038,6 +1087,8 @@ const struct script_case network_scripts[] = {
     SCRIPT(link_broadcast_is_dropped),
     SCRIPT(reassembly_of_many),
     SCRIPT(fragments_keep_their_mark),
+    SCRIPT(fragments_among_extensions),
+    SCRIPT(fragments_of_ip6_that_are_wrong),
     SCRIPT(longest_prefix),
     SCRIPT(version_of_ip6),
     SCRIPT(mapped_addresses_of_ip6),
