@@ -112,10 +112,11 @@ static void error_input(struct net_stack *stack, struct net_packet *packet, cons
     }
 }
 
-/* Send the request back as it came, type and checksum adjusted. Broadcast and multicast requests are not answered. */
+/* Send the request back as it came, type and checksum adjusted; in fragments if it is too long. */
 /* REQ RFC1122 3.2.2.6-1, 3.2.2.6-2: sent back as it came [test: linux/ping, net_script/echo_is_answered] */
+/* REQ RFC1122 3.2.2.6-2: however long it is [test: linux/ping, net_script/long_echo_is_answered] */
 /* REQ RFC1122 3.2.2.6-3: not to groups [test: net_script/echo_to_groups] */
-/* REQ RFC4443 4.2: sent back as it came [test: linux/ping] */
+/* REQ RFC4443 4.2: sent back as it came [test: linux/ping, net_script/long_echo_is_answered] */
 static void echo(struct net_stack *stack, struct net_packet *packet, uint8_t reply, uint8_t protocol)
 {
     struct rte_mbuf *mbuf = packet->mbuf;
@@ -133,7 +134,6 @@ static void echo(struct net_stack *stack, struct net_packet *packet, uint8_t rep
         return;
     }
     rte_pktmbuf_adj(mbuf, packet->transport_offset);
-    rte_pktmbuf_trim(mbuf, (uint16_t)(mbuf->pkt_len - packet->transport_length));
     struct rte_icmp_hdr *icmp = rte_pktmbuf_mtod(mbuf, struct rte_icmp_hdr *);
     uint16_t before, after;
     memcpy(&before, icmp, 2);
@@ -144,8 +144,14 @@ static void echo(struct net_stack *stack, struct net_packet *packet, uint8_t rep
     sum = (sum & 0xffff) + (sum >> 16);
     sum = (sum & 0xffff) + (sum >> 16);
     icmp->icmp_cksum = (uint16_t)~sum;
-    mbuf->ol_flags = 0;
     COUNT(stack, icmp_echo_sent);
+    if (mbuf->nb_segs > 1) {
+        ip_output_long(stack, &packet->flow, protocol, interface, (uint32_t)neighbour, mbuf, packet->transport_length);
+        rte_pktmbuf_free(mbuf);
+        return;
+    }
+    rte_pktmbuf_trim(mbuf, (uint16_t)(mbuf->pkt_len - packet->transport_length));
+    mbuf->ol_flags = 0;
     ip_output(stack, &packet->flow, protocol, 0, (uint32_t)neighbour, mbuf);
 }
 
@@ -271,11 +277,8 @@ void icmp4_input(struct net_stack *stack, struct net_packet *packet)
     const uint8_t *icmp = rte_pktmbuf_mtod_offset(mbuf, const uint8_t *, packet->transport_offset);
     switch (icmp[0]) {
     case ICMP4_ECHO:
-        if (mbuf->nb_segs == 1) {
-            echo(stack, packet, ICMP4_ECHO_REPLY, IPPROTO_ICMP);
-            return;
-        }
-        break;
+        echo(stack, packet, ICMP4_ECHO_REPLY, IPPROTO_ICMP);
+        return;
     case ICMP4_UNREACHABLE:
         if (icmp[1] == ICMP4_CODE_TOO_BIG)
             error_input(stack, packet, icmp, TCP_ICMP_TOO_BIG, read16(icmp + 6));
@@ -322,7 +325,7 @@ void icmp6_input(struct net_stack *stack, struct net_packet *packet)
         error_input(stack, packet, icmp, TCP_ICMP_SOFT, 0);
     else if (icmp[0] == ICMP6_LISTENER_QUERY && answer_allowed(stack))
         mld_query_input(stack, packet);
-    else if (icmp[0] == ICMP6_ECHO && mbuf->nb_segs == 1)
+    else if (icmp[0] == ICMP6_ECHO)
         echo(stack, packet, ICMP6_ECHO_REPLY, IPPROTO_ICMPV6);
     else
         DROP(stack, mbuf, drop_icmp_type);

@@ -1,6 +1,8 @@
 /* IPv4 (RFC 791, 1122): header checks, header writing. Private to lib/net (stack.h); the stack's thread. */
+#include "lib/net/hash.h"
 #include "lib/net/ip_header.h"
 
+#include <netinet/in.h>
 #include <rte_byteorder.h>
 #include <rte_ip.h>
 
@@ -115,4 +117,66 @@ void ip_output(struct net_stack *stack, const struct net_flow *flow, uint8_t pro
         ip6_header_write(header, flow, protocol, congestion, stack->config.hop_limit, length);
     }
     neighbour_output(stack, neighbour, mbuf);
+}
+
+/* `piece` is to become the fragment from `start` on, of a packet that `identifier` names. */
+static void fragment_output(struct net_stack *stack, const struct net_flow *flow, uint8_t protocol, uint32_t neighbour,
+                            struct rte_mbuf *piece, const struct net_fragment *fragment)
+{
+    const uint16_t length = (uint16_t)piece->pkt_len;
+
+    if (net_address_is_ip4(&flow->remote)) {
+        struct rte_ipv4_hdr *header = (struct rte_ipv4_hdr *)rte_pktmbuf_prepend(piece, sizeof *header);
+        ip4_header_write(stack, (uint8_t *)header, flow, protocol, 0, length);
+        header->packet_id = (uint16_t)fragment->identifier;
+        header->fragment_offset =
+            rte_cpu_to_be_16((uint16_t)(fragment->start / 8 | (fragment->more ? RTE_IPV4_HDR_MF_FLAG : 0)));
+        header->hdr_checksum = rte_ipv4_cksum(header);
+    } else {
+        uint8_t *header =
+            (uint8_t *)rte_pktmbuf_prepend(piece, sizeof(struct rte_ipv6_hdr) + (uint16_t)NET_FRAGMENT_HEADER6);
+        const uint8_t bytes[4] = {protocol, 0, (uint8_t)(fragment->start >> 8),
+                                  (uint8_t)(fragment->start | fragment->more)};
+        ip6_header_write(header, flow, IPPROTO_FRAGMENT, 0, stack->config.hop_limit,
+                         (uint16_t)(length + NET_FRAGMENT_HEADER6));
+        memcpy(header + sizeof(struct rte_ipv6_hdr), bytes, 4);
+        memcpy(header + sizeof(struct rte_ipv6_hdr) + 4, &fragment->identifier, 4);
+    }
+    neighbour_output(stack, neighbour, piece);
+}
+
+/* REQ RFC8200 4.5-4: of a secret and a number (RFC 7739) [test: net_script/long_echo_is_answered] */
+static uint32_t fragment_identifier(struct net_stack *stack, bool ip4)
+{
+    const uint64_t key[2] = {stack->config.seed[0] ^ UINT64_C(0x66726167), stack->config.seed[1]};
+    const uint16_t number = stack->ip4_identifier++;
+
+    return ip4 ? number : (uint32_t)hash_sip(key, &number, sizeof number);
+}
+
+void ip_output_long(struct net_stack *stack, const struct net_flow *flow, uint8_t protocol, unsigned interface,
+                    uint32_t neighbour, const struct rte_mbuf *chain, uint32_t length)
+{
+    /* Both families leave as much room as IPv6 has to: a buffer need not be larger than a full segment of TCP. */
+    const uint32_t room =
+        stack->interfaces[interface].config.mtu - (uint32_t)sizeof(struct rte_ipv6_hdr) - NET_FRAGMENT_HEADER6;
+    struct net_fragment fragment = {.identifier = fragment_identifier(stack, net_address_is_ip4(&flow->remote))};
+
+    for (uint32_t here; fragment.start < length; fragment.start += here) {
+        struct rte_mbuf *piece = stack_mbuf(stack);
+        if (!piece)
+            return;
+        here = length - fragment.start;
+        fragment.more = here > room;
+        if (fragment.more)
+            here = room & ~7u;
+        uint8_t *bytes = (uint8_t *)rte_pktmbuf_append(piece, (uint16_t)here);
+        const void *from = rte_pktmbuf_read(chain, fragment.start, here, bytes);
+        if (from != bytes)
+            memcpy(bytes, from, here);
+        if (fragment.start == 0 && !fragment.more)
+            ip_output(stack, flow, protocol, 0, neighbour, piece);
+        else
+            fragment_output(stack, flow, protocol, neighbour, piece, &fragment);
+    }
 }

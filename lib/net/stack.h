@@ -297,6 +297,9 @@ static inline bool net_addresses_acceptable(struct net_stack *stack, const struc
 /* Prepend a header to `mbuf` (data starts at the transport header) and send it by `neighbour`. */
 void ip_output(struct net_stack *stack, const struct net_flow *flow, uint8_t protocol, uint8_t congestion,
                uint32_t neighbour, struct rte_mbuf *mbuf);
+/* The first `length` bytes of `chain`, copied, in fragments if they have to be. */
+void ip_output_long(struct net_stack *stack, const struct net_flow *flow, uint8_t protocol, unsigned interface,
+                    uint32_t neighbour, const struct rte_mbuf *chain, uint32_t length);
 /* route.c */
 bool route_table_build(struct net_stack *stack);
 /* The next hop and interface for `destination`; NULL when there is none. A link-local one is sought on `link`. */

@@ -18,7 +18,7 @@ def need_ipv6(address):
         raise Skipped("the kernel has no IPv6")
 
 
-@test(address=both, size=[0, 56, 1400])
+@test(address=both, size=[0, 56, 1400, 1473, 20000])
 def ping(router, address, size):
     need_ipv6(address)
     done = subprocess.run(["ping", "-c", "20", "-i", "0.01", "-W", "1", "-s", str(size), address], capture_output=True,

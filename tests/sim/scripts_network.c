@@ -698,6 +698,93 @@ static void reassembly_of_many(struct script *s)
     CHECK(s, script_counter(s, NET_COUNTER_fragments_reassembled) == 1);
 }
 
+/* An echo request of `length` bytes in fragments of at most 1,400; `ip6` or else IPv4. */
+static void long_echo(struct script *s, bool ip6, uint32_t length)
+{
+    static uint8_t icmp[4000], frame[14 + 48 + 1400];
+    const uint32_t header = ip6 ? 48 : 20;
+    struct rte_ipv6_hdr pseudo = {.proto = IPPROTO_ICMPV6, .payload_len = rte_cpu_to_be_16((uint16_t)length)};
+    uint16_t sum;
+
+    for (uint32_t i = 4; i < length; i++)
+        icmp[i] = (uint8_t)(i * 7);
+    memcpy(icmp, (const uint8_t[4]){ip6 ? 128 : 8}, 4);
+    memcpy(pseudo.src_addr, script_peer_ip6, 16);
+    memcpy(pseudo.dst_addr, script_our_ip6, 16);
+    sum = ip6 ? rte_ipv6_udptcp_cksum(&pseudo, icmp) : (uint16_t)~rte_raw_cksum(icmp, length);
+    memcpy(icmp + 2, &sum, 2);
+    for (uint32_t start = 0; start < length; start += 1400) {
+        const uint32_t here = length - start < 1400 ? length - start : 1400;
+        const uint8_t more = start + here < length;
+        uint8_t *const ip = frame + 14;
+        memset(frame, 0, sizeof frame);
+        memcpy(frame, (const uint8_t[12]){2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2}, 12);
+        memcpy(ip + header, icmp + start, here);
+        if (ip6) {
+            memcpy(frame + 12, (const uint8_t[3]){0x86, 0xdd, 0x60}, 3);
+            memcpy(ip + 4, (const uint8_t[4]){(uint8_t)((here + 8) >> 8), (uint8_t)(here + 8), IPPROTO_FRAGMENT, 64},
+                   4);
+            memcpy(ip + 8, script_peer_ip6, 16);
+            memcpy(ip + 24, script_our_ip6, 16);
+            memcpy(ip + 40, (const uint8_t[4]){IPPROTO_ICMPV6, 0, (uint8_t)(start >> 8), (uint8_t)(start | more)}, 4);
+        } else {
+            memcpy(frame + 12, (const uint8_t[3]){0x08, 0x00, 0x45}, 3);
+            memcpy(ip + 2, (const uint8_t[2]){(uint8_t)((here + 20) >> 8), (uint8_t)(here + 20)}, 2);
+            memcpy(ip + 6, (const uint8_t[4]){(uint8_t)(more << 5), (uint8_t)(start >> 3), 64, IPPROTO_ICMP}, 4);
+            ip[6] = (uint8_t)(ip[6] | start >> 11);
+            memcpy(ip + 12, script_peer_ip, 4);
+            memcpy(ip + 16, script_our_ip, 4);
+            sum = (uint16_t)~rte_raw_cksum(ip, 20);
+            memcpy(ip + 10, &sum, 2);
+        }
+        script_frame(s, frame, 14 + header + here);
+    }
+    script_turn(s);
+}
+
+/* The next frame: a fragment of `length` bytes of payload from `start` on. */
+static bool next_is_fragment(struct script *s, bool ip6, uint32_t start, uint32_t length, bool more, uint32_t *id)
+{
+    const struct script_raw *frame = script_next_frame(s);
+    const uint8_t *ip = frame ? frame->bytes + 14 : NULL;
+
+    if (!ip || frame->length != 14 + (ip6 ? 48 : 20) + length)
+        return false;
+    if (ip6) {
+        memcpy(id, ip + 44, 4);
+        return ip[6] == IPPROTO_FRAGMENT && ip[40] == IPPROTO_ICMPV6 &&
+               (uint32_t)(ip[42] << 8 | ip[43]) == (start | more);
+    }
+    *id = (uint32_t)(ip[4] << 8 | ip[5]);
+    return (uint32_t)(ip[6] << 8 | ip[7]) == ((more ? 0x2000u : 0) | start >> 3) && rte_raw_cksum(ip, 20) == 0xffff;
+}
+
+static void long_echo_is_answered(struct script *s)
+{
+    uint32_t ids[4] = {0};
+
+    script_use_ip6(s);
+    script_listen(s);
+    peer_is_known(s);
+    arp(s, 1, peer_mac, script_peer_ip, script_our_ip);
+    for (int ip6 = 0; ip6 < 2; ip6++) {
+        forget_frames(s);
+        long_echo(s, ip6, 1440); /* in two pieces, but one is enough */
+        const struct script_raw *frame = ip6 ? next_icmp6(s, 129) : next_icmp4(s);
+        CHECK(s, frame && frame->length == (ip6 ? 54 : 34) + 1440);
+        CHECK(s, frame && frame->bytes[ip6 ? 54 + 100 : 34 + 100] == (uint8_t)(100 * 7));
+        for (int i = 0; i < 2; i++) {
+            long_echo(s, ip6, 3000);
+            CHECK(s, next_is_fragment(s, ip6, 0, 1448, true, &ids[0]));
+            CHECK(s, next_is_fragment(s, ip6, 1448, 1448, true, &ids[1]) && ids[1] == ids[0]);
+            CHECK(s, next_is_fragment(s, ip6, 2896, 104, false, &ids[2]) && ids[2] == ids[0]);
+            CHECK(s, script_next_frame(s) == NULL);
+            CHECK(s, i == 0 || (ids[0] != ids[3] && (!ip6 || ids[0] - ids[3] > 65536)));
+            ids[3] = ids[0];
+        }
+    }
+}
+
 /* Part of an echo request of 64 bytes behind destination options, as a fragment behind hop-by-hop options; `next` is
  * what the fragment header says. */
 static void echo6_piece(struct script *s, uint32_t start, uint32_t length, bool more, uint8_t identifier, uint8_t next)
@@ -1087,6 +1174,7 @@ const struct script_case network_scripts[] = {
     SCRIPT(link_broadcast_is_dropped),
     SCRIPT(reassembly_of_many),
     SCRIPT(fragments_keep_their_mark),
+    SCRIPT(long_echo_is_answered),
     SCRIPT(fragments_among_extensions),
     SCRIPT(fragments_of_ip6_that_are_wrong),
     SCRIPT(longest_prefix),
