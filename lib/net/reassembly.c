@@ -198,7 +198,10 @@ bool reassembly_input(struct net_stack *stack, struct net_packet *packet, const 
         DROP(stack, mbuf, drop_fragment_malformed);
         return false;
     }
-    struct reassembly *entry = reassembly_find(stack, packet, fragment->identifier);
+    /* REQ RFC8200 4.5-5: a whole one has nothing to do with others [test: net_script/fragments_among_extensions] */
+    struct reassembly alone = {0};
+    struct reassembly *entry =
+        start == 0 && !fragment->more ? &alone : reassembly_find(stack, packet, fragment->identifier);
     if (!entry) {
         DROP(stack, mbuf, drop_fragment_full);
         return false;

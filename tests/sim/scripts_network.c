@@ -811,9 +811,15 @@ static void fragments_among_extensions(struct script *s)
     peer_is_known(s);
     echo6_piece(s, 0, 72, false, 1, IPPROTO_DSTOPTS);
     CHECK(s, next_icmp6(s, 129) != NULL);
+    echo6_piece(s, 0, 40, true, 3, IPPROTO_DSTOPTS);
+    echo6_piece(s, 0, 72, false, 3, IPPROTO_DSTOPTS);
+    CHECK(s, next_icmp6(s, 129) != NULL);
+    echo6_piece(s, 40, 32, false, 3, IPPROTO_DSTOPTS); /* the other has not been disturbed */
+    CHECK(s, next_icmp6(s, 129) != NULL);
     echo6_piece(s, 40, 32, false, 2, IPPROTO_TCP); /* only the first one's word counts */
     echo6_piece(s, 0, 40, true, 2, IPPROTO_DSTOPTS);
-    CHECK(s, script_counter(s, NET_COUNTER_fragments_reassembled) == 2);
+    CHECK(s, next_icmp6(s, 129) != NULL);
+    CHECK(s, script_counter(s, NET_COUNTER_fragments_reassembled) == 4);
     CHECK(s, script_counter(s, NET_COUNTER_drop_ip6_protocol) == 0);
     CHECK(s, script_counter(s, NET_COUNTER_drop_icmp_checksum) == 0);
 }
