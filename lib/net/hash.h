@@ -2,7 +2,8 @@
  * The two keyed hashes of the stack. Pure functions.
  *
  * SipHash-2-4 where an attacker sees the result and must not be able to predict another one: initial sequence numbers,
- * cookies, ports, timestamp offsets, identifications of fragments. A folded multiplication where he never sees it: the flow table.
+ * cookies, ports, timestamp offsets, identifications of fragments. A folded multiplication where he never sees it: the
+ * flow table.
  */
 #ifndef LIB_NET_HASH_H
 #define LIB_NET_HASH_H

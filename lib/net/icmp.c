@@ -206,11 +206,18 @@ static void error_output(struct net_stack *stack, const struct net_packet *packe
     ip_output(stack, &packet->flow, protocol, 0, (uint32_t)neighbour, mbuf);
 }
 
+static bool quotes_an_error4(const struct net_packet *packet)
+{
+    const uint8_t *icmp = rte_pktmbuf_mtod_offset(packet->mbuf, const uint8_t *, packet->transport_offset);
+
+    return packet->protocol == IPPROTO_ICMP && icmp[0] != ICMP4_ECHO;
+}
+
 void icmp4_error_send(struct net_stack *stack, const struct net_packet *packet, uint8_t type, uint8_t code)
 {
-    struct rte_mbuf *mbuf = error_make(stack, packet, ERROR_MAX4 - sizeof(struct rte_ipv4_hdr));
+    struct rte_mbuf *mbuf;
 
-    if (!mbuf)
+    if (quotes_an_error4(packet) || !(mbuf = error_make(stack, packet, ERROR_MAX4 - sizeof(struct rte_ipv4_hdr))))
         return;
     struct rte_icmp_hdr *icmp = rte_pktmbuf_mtod(mbuf, struct rte_icmp_hdr *);
     icmp->icmp_type = type;
@@ -220,7 +227,7 @@ void icmp4_error_send(struct net_stack *stack, const struct net_packet *packet, 
 }
 
 /* An error behind extension headers, which only the last of them tells. */
-static bool quotes_an_error(const struct net_packet *packet)
+static bool quotes_an_error6(const struct net_packet *packet)
 {
     const struct rte_mbuf *mbuf = packet->mbuf;
     const uint8_t *ip = rte_pktmbuf_mtod_offset(mbuf, const uint8_t *, packet->network_offset);
@@ -228,9 +235,12 @@ static bool quotes_an_error(const struct net_packet *packet)
     uint32_t offset = sizeof(struct rte_ipv6_hdr);
     uint8_t next = ip[6];
 
-    while ((next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS) && offset + 2 < room) {
+    while (
+        (next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_FRAGMENT || next == IPPROTO_DSTOPTS) &&
+        offset + 2 < room) {
+        const uint8_t more = next == IPPROTO_FRAGMENT ? 0 : ip[offset + 1]; /* there it is reserved */
         next = ip[offset];
-        offset += 8u + 8u * ip[offset + 1];
+        offset += 8u + 8u * more;
     }
     return next == IPPROTO_ICMPV6 && (offset >= room || ip[offset] < ICMP6_ECHO);
 }
@@ -241,7 +251,7 @@ void icmp6_error_send(struct net_stack *stack, const struct net_packet *packet, 
     struct rte_mbuf *mbuf;
     struct rte_ipv6_hdr pseudo = {.proto = IPPROTO_ICMPV6};
 
-    if (quotes_an_error(packet) || !(mbuf = error_make(stack, packet, ERROR_MAX6 - sizeof pseudo)))
+    if (quotes_an_error6(packet) || !(mbuf = error_make(stack, packet, ERROR_MAX6 - sizeof pseudo)))
         return;
     uint8_t *icmp = rte_pktmbuf_mtod(mbuf, uint8_t *);
     icmp[0] = type;

@@ -31,6 +31,7 @@ struct reassembly {
     uint16_t network_offset; /* of the first fragment, as in struct net_packet */
     uint16_t transport_offset;
     uint16_t protocol_at;
+    uint8_t interface;
     uint32_t started_at;                      /* tick */
     struct fragment fragments[FRAGMENTS_MAX]; /* by start */
 };
@@ -181,6 +182,7 @@ static void first_keep(struct reassembly *entry, const struct net_packet *packet
     entry->network_offset = packet->network_offset;
     entry->transport_offset = packet->transport_offset;
     entry->protocol = packet->protocol;
+    entry->interface = packet->interface;
     if (!net_address_is_ip4(&packet->flow.local))
         entry->protocol_at = packet->protocol_at;
 }
@@ -230,6 +232,31 @@ bool reassembly_input(struct net_stack *stack, struct net_packet *packet, const 
     return reassembly_finish(stack, entry, packet);
 }
 
+/* The sender hears that the rest did not come, if there is a first fragment to quote. */
+/* REQ RFC1122 3.3.2-4: given up and told [test: net_script/reassembly_that_takes_too_long_is_told] */
+/* REQ RFC8200 4.5-6: given up and told [test: net_script/reassembly_that_takes_too_long_is_told] */
+static void timeout_tell(struct net_stack *stack, const struct reassembly *entry)
+{
+    enum { TIME_EXCEEDED4 = 11, TIME_EXCEEDED6 = 3, CODE_REASSEMBLY = 1 };
+    const struct fragment *first = &entry->fragments[0];
+    const struct net_packet packet = {
+        .mbuf = first->mbuf,
+        .flow = {.remote = entry->remote, .local = entry->local},
+        .network_offset = entry->network_offset,
+        .transport_offset = entry->transport_offset,
+        .transport_length = first->end,
+        .interface = entry->interface,
+        .protocol = entry->protocol,
+    };
+
+    if (first->start != 0)
+        return;
+    if (net_address_is_ip4(&entry->local))
+        icmp4_error_send(stack, &packet, TIME_EXCEEDED4, CODE_REASSEMBLY);
+    else
+        icmp6_error_send(stack, &packet, TIME_EXCEEDED6, CODE_REASSEMBLY, 0);
+}
+
 void reassembly_housekeeping(struct net_stack *stack)
 {
     if (stack->census.reassembly_mbufs == 0)
@@ -239,6 +266,7 @@ void reassembly_housekeeping(struct net_stack *stack)
         if (entry->count == 0 || stack->tick - entry->started_at < REASSEMBLY_US >> TIMER_TICK_SHIFT)
             continue;
         COUNT_ADD(stack, drop_fragment_timeout, entry->count);
+        timeout_tell(stack, entry);
         reassembly_drop(stack, entry);
     }
 }

@@ -698,8 +698,8 @@ static void reassembly_of_many(struct script *s)
     CHECK(s, script_counter(s, NET_COUNTER_fragments_reassembled) == 1);
 }
 
-/* An echo request of `length` bytes in fragments of at most 1,400; `ip6` or else IPv4. */
-static void long_echo(struct script *s, bool ip6, uint32_t length)
+/* The first `sent` bytes of an echo request of `length`, in fragments of at most 1,400; `ip6` or else IPv4. */
+static void long_echo(struct script *s, bool ip6, uint32_t length, uint32_t sent)
 {
     static uint8_t icmp[4000], frame[14 + 48 + 1400];
     const uint32_t header = ip6 ? 48 : 20;
@@ -713,7 +713,7 @@ static void long_echo(struct script *s, bool ip6, uint32_t length)
     memcpy(pseudo.dst_addr, script_our_ip6, 16);
     sum = ip6 ? rte_ipv6_udptcp_cksum(&pseudo, icmp) : (uint16_t)~rte_raw_cksum(icmp, length);
     memcpy(icmp + 2, &sum, 2);
-    for (uint32_t start = 0; start < length; start += 1400) {
+    for (uint32_t start = 0; start < sent; start += 1400) {
         const uint32_t here = length - start < 1400 ? length - start : 1400;
         const uint8_t more = start + here < length;
         uint8_t *const ip = frame + 14;
@@ -769,12 +769,12 @@ static void long_echo_is_answered(struct script *s)
     arp(s, 1, peer_mac, script_peer_ip, script_our_ip);
     for (int ip6 = 0; ip6 < 2; ip6++) {
         forget_frames(s);
-        long_echo(s, ip6, 1440); /* in two pieces, but one is enough */
+        long_echo(s, ip6, 1440, 1440); /* in two pieces, but one is enough */
         const struct script_raw *frame = ip6 ? next_icmp6(s, 129) : next_icmp4(s);
         CHECK(s, frame && frame->length == (ip6 ? 54 : 34) + 1440);
         CHECK(s, frame && frame->bytes[ip6 ? 54 + 100 : 34 + 100] == (uint8_t)(100 * 7));
         for (int i = 0; i < 2; i++) {
-            long_echo(s, ip6, 3000);
+            long_echo(s, ip6, 3000, 3000);
             CHECK(s, next_is_fragment(s, ip6, 0, 1448, true, &ids[0]));
             CHECK(s, next_is_fragment(s, ip6, 1448, 1448, true, &ids[1]) && ids[1] == ids[0]);
             CHECK(s, next_is_fragment(s, ip6, 2896, 104, false, &ids[2]) && ids[2] == ids[0]);
@@ -838,6 +838,29 @@ static void fragments_of_ip6_that_are_wrong(struct script *s)
     frame = next_icmp6(s, 4);
     CHECK(s, frame && frame->bytes[55] == 0 && frame->bytes[61] == 40 + 8 + 2); /* the offset */
     CHECK(s, script_counter(s, NET_COUNTER_drop_fragment_malformed) == 2);
+}
+
+static void reassembly_that_takes_too_long_is_told(struct script *s)
+{
+    const struct script_raw *frame;
+    uint8_t error[48] = {IPPROTO_ICMPV6, 0, 0, 1, [7] = 5, [8] = 1}; /* the first fragment of an ICMPv6 error */
+
+    script_use_ip6(s);
+    script_listen(s);
+    peer_is_known(s);
+    arp(s, 1, peer_mac, script_peer_ip, script_our_ip);
+    forget_frames(s);
+    long_echo(s, false, 3000, 2800);
+    long_echo(s, true, 3000, 2800);
+    script_ip6(s, script_peer_ip6, script_our_ip6, IPPROTO_FRAGMENT, 64, error, sizeof error);
+    echo6_piece(s, 8, 8, true, 9, IPPROTO_DSTOPTS); /* not the first */
+    script_wait(s, 6000000);
+    frame = next_icmp6(s, 3);
+    CHECK(s, frame && frame->bytes[55] == 1 && frame->length == 14 + 1280 && frame->bytes[62 + 6] == IPPROTO_FRAGMENT);
+    frame = next_icmp4(s);
+    CHECK(s, frame && frame->bytes[34] == 11 && frame->bytes[35] == 1 && frame->length == 14 + 576);
+    CHECK(s, script_counter(s, NET_COUNTER_icmp_errors_sent) == 2);
+    CHECK(s, script_counter(s, NET_COUNTER_drop_fragment_timeout) == 6);
 }
 
 /* A data segment of an ECN connection in two fragments, of which the first has met congestion. */
@@ -1182,6 +1205,7 @@ const struct script_case network_scripts[] = {
     SCRIPT(fragments_keep_their_mark),
     SCRIPT(long_echo_is_answered),
     SCRIPT(fragments_among_extensions),
+    SCRIPT(reassembly_that_takes_too_long_is_told),
     SCRIPT(fragments_of_ip6_that_are_wrong),
     SCRIPT(longest_prefix),
     SCRIPT(version_of_ip6),
