@@ -23,6 +23,7 @@ enum {
     ICMP6_PARAMETER = 4,
     ICMP6_CODE_PORT = 4,
     ICMP6_CODE_NEXT_HEADER = 1,
+    ICMP6_CODE_OPTION = 2,
     ICMP6_ECHO = 128,
     ICMP6_ECHO_REPLY = 129,
     ICMP6_LISTENER_QUERY = 130,
@@ -112,15 +113,52 @@ static void error_input(struct net_stack *stack, struct net_packet *packet, cons
     }
 }
 
+static bool is_group(const struct net_address *address)
+{
+    return address->bytes[0] == 0xff;
+}
+
+/* The way of an answer: from the address that was asked, or from one of ours if that was a group. False: from none. */
+static bool answer_flow(const struct net_stack *stack, const struct net_packet *packet, struct net_flow *flow)
+{
+    const struct net_address *source;
+
+    *flow = packet->flow;
+    if (is_group(&flow->local)) {
+        if (!(source = route_source(stack, packet->interface, &flow->remote)))
+            return false;
+        flow->local = *source;
+    }
+    return interface_has_address(stack, packet->interface, &flow->local);
+}
+
+/* RFC 1624: HC' = ~(~HC + ~m + m'), word by word. */
+static uint16_t checksum_adjust(uint16_t checksum, const void *before, const void *after, size_t bytes)
+{
+    uint32_t sum = (uint16_t)~checksum;
+
+    for (size_t i = 0; i < bytes; i += 2) {
+        uint16_t from, to;
+        memcpy(&from, (const uint8_t *)before + i, 2);
+        memcpy(&to, (const uint8_t *)after + i, 2);
+        sum += (uint16_t)~from + (uint32_t)to;
+    }
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)~sum;
+}
+
 /* Send the request back as it came, type and checksum adjusted; in fragments if it is too long. */
 /* REQ RFC1122 3.2.2.6-1, 3.2.2.6-2: sent back as it came [test: linux/ping, net_script/echo_is_answered] */
 /* REQ RFC1122 3.2.2.6-2: however long it is [test: linux/ping, net_script/long_echo_is_answered] */
-/* REQ RFC1122 3.2.2.6-3: not to groups [test: net_script/echo_to_groups] */
-/* REQ RFC4443 4.2: sent back as it came [test: linux/ping, net_script/long_echo_is_answered] */
+/* REQ RFC1122 3.2.2.6-3: ip4_parse() takes none [test: net_script/link_broadcast_is_dropped] */
+/* REQ RFC4443 4.2-2: from an address of ours [test: net_script/echo_to_groups] */
+/* REQ RFC4443 4.2-1: sent back as it came [test: linux/ping, net_script/long_echo_is_answered] */
 static void echo(struct net_stack *stack, struct net_packet *packet, uint8_t reply, uint8_t protocol)
 {
     struct rte_mbuf *mbuf = packet->mbuf;
     unsigned interface = packet->interface;
+    struct net_flow flow;
     int neighbour;
 
     COUNT(stack, icmp_echo_received);
@@ -128,8 +166,8 @@ static void echo(struct net_stack *stack, struct net_packet *packet, uint8_t rep
         DROP(stack, mbuf, drop_icmp_rate);
         return;
     }
-    if (!interface_has_address(stack, packet->interface, &packet->flow.local) ||
-        (neighbour = neighbour_toward(stack, &packet->flow.remote, &interface)) == NET_NONE) {
+    if (!answer_flow(stack, packet, &flow) ||
+        (neighbour = neighbour_toward(stack, &flow.remote, &interface)) == NET_NONE) {
         rte_pktmbuf_free(mbuf);
         return;
     }
@@ -139,20 +177,18 @@ static void echo(struct net_stack *stack, struct net_packet *packet, uint8_t rep
     memcpy(&before, icmp, 2);
     icmp->icmp_type = reply;
     memcpy(&after, icmp, 2);
-    /* RFC 1624: HC' = ~(~HC + ~m + m') */
-    uint32_t sum = (uint16_t)~icmp->icmp_cksum + (uint32_t)(uint16_t)~before + after;
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    icmp->icmp_cksum = (uint16_t)~sum;
+    icmp->icmp_cksum = checksum_adjust(icmp->icmp_cksum, &before, &after, 2);
+    if (is_group(&packet->flow.local)) /* the pseudo header counts */
+        icmp->icmp_cksum = checksum_adjust(icmp->icmp_cksum, packet->flow.local.bytes, flow.local.bytes, 16);
     COUNT(stack, icmp_echo_sent);
     if (mbuf->nb_segs > 1) {
-        ip_output_long(stack, &packet->flow, protocol, interface, (uint32_t)neighbour, mbuf, packet->transport_length);
+        ip_output_long(stack, &flow, protocol, interface, (uint32_t)neighbour, mbuf, packet->transport_length);
         rte_pktmbuf_free(mbuf);
         return;
     }
     rte_pktmbuf_trim(mbuf, (uint16_t)(mbuf->pkt_len - packet->transport_length));
     mbuf->ol_flags = 0;
-    ip_output(stack, &packet->flow, protocol, 0, (uint32_t)neighbour, mbuf);
+    ip_output(stack, &flow, protocol, 0, (uint32_t)neighbour, mbuf);
 }
 
 /* ---- Errors that we send. */
@@ -160,17 +196,18 @@ static void echo(struct net_stack *stack, struct net_packet *packet, uint8_t rep
 /* How much of a packet an error quotes: RFC 1812 section 4.3.2.3, RFC 4443 section 2.4 (c). */
 enum { ICMP_HEADER = 8, ERROR_MAX4 = 576, ERROR_MAX6 = 1280 };
 
+static bool went_to_many(const struct net_packet *packet)
+{
+    return (*rte_pktmbuf_mtod(packet->mbuf, const uint8_t *) & 1) || is_group(&packet->flow.local);
+}
+
 /* The message: header, and as much of the packet as fits. NULL: none may be sent, or there is no buffer. */
-/* REQ RFC1122 3.2.2-1: nor about what went to many [test: net_script/errors_that_are_not_sent] */
-/* REQ RFC4443 2.4-2: nor about what went to many [test: net_script/errors_that_are_not_sent] */
 static struct rte_mbuf *error_make(struct net_stack *stack, const struct net_packet *packet, uint32_t most)
 {
-    const uint8_t *frame = rte_pktmbuf_mtod(packet->mbuf, const uint8_t *);
     uint32_t length = packet->mbuf->pkt_len - packet->network_offset;
     struct rte_mbuf *mbuf;
 
-    if ((frame[0] & 1) || !interface_has_address(stack, packet->interface, &packet->flow.local) ||
-        !address_is_unicast(stack, &packet->flow.remote))
+    if (!address_is_unicast(stack, &packet->flow.remote))
         return NULL;
     if (!answer_allowed(stack)) {
         COUNT(stack, drop_icmp_rate);
@@ -192,18 +229,18 @@ static struct rte_mbuf *error_make(struct net_stack *stack, const struct net_pac
     return mbuf;
 }
 
-static void error_output(struct net_stack *stack, const struct net_packet *packet, uint8_t protocol,
-                         struct rte_mbuf *mbuf)
+static void error_output(struct net_stack *stack, const struct net_packet *packet, const struct net_flow *flow,
+                         uint8_t protocol, struct rte_mbuf *mbuf)
 {
     unsigned interface = packet->interface;
-    const int neighbour = neighbour_toward(stack, &packet->flow.remote, &interface);
+    const int neighbour = neighbour_toward(stack, &flow->remote, &interface);
 
     if (neighbour == NET_NONE) {
         rte_pktmbuf_free(mbuf);
         return;
     }
     COUNT(stack, icmp_errors_sent);
-    ip_output(stack, &packet->flow, protocol, 0, (uint32_t)neighbour, mbuf);
+    ip_output(stack, flow, protocol, 0, (uint32_t)neighbour, mbuf);
 }
 
 static bool quotes_an_error4(const struct net_packet *packet)
@@ -213,17 +250,19 @@ static bool quotes_an_error4(const struct net_packet *packet)
     return packet->protocol == IPPROTO_ICMP && icmp[0] != ICMP4_ECHO;
 }
 
+/* REQ RFC1122 3.2.2-1: nor about what went to many [test: net_script/errors_that_are_not_sent] */
 void icmp4_error_send(struct net_stack *stack, const struct net_packet *packet, uint8_t type, uint8_t code)
 {
     struct rte_mbuf *mbuf;
 
-    if (quotes_an_error4(packet) || !(mbuf = error_make(stack, packet, ERROR_MAX4 - sizeof(struct rte_ipv4_hdr))))
+    if (went_to_many(packet) || quotes_an_error4(packet) ||
+        !(mbuf = error_make(stack, packet, ERROR_MAX4 - sizeof(struct rte_ipv4_hdr))))
         return;
     struct rte_icmp_hdr *icmp = rte_pktmbuf_mtod(mbuf, struct rte_icmp_hdr *);
     icmp->icmp_type = type;
     icmp->icmp_code = code;
     icmp->icmp_cksum = (uint16_t)~rte_raw_cksum(icmp, mbuf->data_len);
-    error_output(stack, packet, IPPROTO_ICMP, mbuf);
+    error_output(stack, packet, &packet->flow, IPPROTO_ICMP, mbuf);
 }
 
 /* An error behind extension headers, which only the last of them tells. */
@@ -245,13 +284,16 @@ static bool quotes_an_error6(const struct net_packet *packet)
     return next == IPPROTO_ICMPV6 && (offset >= room || ip[offset] < ICMP6_ECHO);
 }
 
+/* REQ RFC4443 2.4-2: an option that asks for it is the exception [test: net_script/errors_that_are_not_sent] */
 void icmp6_error_send(struct net_stack *stack, const struct net_packet *packet, uint8_t type, uint8_t code,
                       uint32_t pointer)
 {
     struct rte_mbuf *mbuf;
+    struct net_flow flow;
     struct rte_ipv6_hdr pseudo = {.proto = IPPROTO_ICMPV6};
 
-    if (quotes_an_error6(packet) || !(mbuf = error_make(stack, packet, ERROR_MAX6 - sizeof pseudo)))
+    if ((went_to_many(packet) && !(type == ICMP6_PARAMETER && code == ICMP6_CODE_OPTION)) || quotes_an_error6(packet) ||
+        !answer_flow(stack, packet, &flow) || !(mbuf = error_make(stack, packet, ERROR_MAX6 - sizeof pseudo)))
         return;
     uint8_t *icmp = rte_pktmbuf_mtod(mbuf, uint8_t *);
     icmp[0] = type;
@@ -259,11 +301,11 @@ void icmp6_error_send(struct net_stack *stack, const struct net_packet *packet, 
     pointer = rte_cpu_to_be_32(pointer);
     memcpy(icmp + 4, &pointer, 4);
     pseudo.payload_len = rte_cpu_to_be_16(mbuf->data_len);
-    memcpy(pseudo.src_addr, packet->flow.local.bytes, 16);
-    memcpy(pseudo.dst_addr, packet->flow.remote.bytes, 16);
+    memcpy(pseudo.src_addr, flow.local.bytes, 16);
+    memcpy(pseudo.dst_addr, flow.remote.bytes, 16);
     const uint16_t sum = rte_ipv6_udptcp_cksum(&pseudo, icmp);
     memcpy(icmp + 2, &sum, 2);
-    error_output(stack, packet, IPPROTO_ICMPV6, mbuf);
+    error_output(stack, packet, &flow, IPPROTO_ICMPV6, mbuf);
 }
 
 /* ---- What arrives. */

@@ -1,6 +1,6 @@
 /* IPv6 (RFC 8200): header and extension header checks, header writing. Private to lib/net (stack.h); the stack's
  * thread. */
-#include "lib/net/stack.h"
+#include "lib/net/ip_header.h"
 
 #include <netinet/in.h>
 #include <rte_byteorder.h>
@@ -46,7 +46,8 @@ static bool options_acceptable(struct net_stack *stack, struct net_packet *packe
         const uint32_t size = kind == OPTION_PAD1 ? 1 : length >= 2 ? options[1] + 2u : UINT32_MAX;
         if (size > length)
             return extension_refused(stack, packet);
-        if (action == 1 || (action == 3 && packet->flow.local.bytes[0] == 0xff))
+        if (action == 1 || (action == 3 && (packet->flow.local.bytes[0] == 0xff ||
+                                            (*rte_pktmbuf_mtod(packet->mbuf, const uint8_t *) & 1))))
             return extension_refused(stack, packet);
         if (action >= 2)
             return extension_problem(stack, packet, CODE_OPTION, at);
@@ -105,23 +106,31 @@ void ip6_protocol_unknown(struct net_stack *stack, struct net_packet *packet)
     DROP(stack, packet->mbuf, drop_ip6_protocol);
 }
 
+/* The solicited-node group of one of our addresses, used already or not. */
+static bool is_group_of_ours(const struct net_interface_config *interface, const struct net_address *group)
+{
+    for (unsigned a = 0; a < interface->address_count; a++) {
+        const struct net_address *address = &interface->addresses[a].address;
+        const struct net_address ours = solicited_node(address);
+        if (!net_address_is_ip4(address) && net_address_equal(&ours, group))
+            return true;
+    }
+    return false;
+}
+
 static bool destination_is_ours(const struct net_stack *stack, const struct net_packet *packet)
 {
     const struct net_address *local = &packet->flow.local;
-    static const uint8_t solicited[13] = {0xff, 0x02, [11] = 0x01, [12] = 0xff};
+    static const struct net_address all_nodes = {.bytes = {0xff, 0x02, [15] = 0x01}};
 
-    if (net_address_is_ip4(
-            local)) /* how we write IPv4: no packet of IPv6 goes to such an address (RFC 4291, 2.5.5.2) */
+    /* The form that IPv4 has here: no packet of IPv6 goes to such an address (RFC 4291 section 2.5.5.2). */
+    if (net_address_is_ip4(local))
         return false;
     if (interface_has_address(stack, packet->interface, local))
         return true;
-    if (local->bytes[0] != 0xff)
-        return false;
-    /* All nodes, or a solicited-node group: only neighbour discovery and echo come by multicast. */
-    if (memcmp(local->bytes, solicited, sizeof solicited) == 0)
-        return true;
-    return local->bytes[1] == 0x02 && local->words[1] == 0 && local->words[2] == 0 &&
-           local->words[3] == rte_cpu_to_be_32(1);
+    /* Only ICMPv6 comes by multicast. */
+    return net_address_equal(local, &all_nodes) ||
+           (local->bytes[0] == 0xff && is_group_of_ours(&stack->interfaces[packet->interface].config, local));
 }
 
 bool ip6_addresses_acceptable(struct net_stack *stack, const struct net_packet *packet)

@@ -166,7 +166,6 @@ static void syn_to_a_group_of_ip6(struct script *s)
 static void mapped_addresses_of_ip6(struct script *s)
 {
     static const uint8_t ours[16] = {[10] = 0xff, 0xff, 198, 18, 0, 1};
-    static const uint8_t group[16] = {0xff, 2, [11] = 1, [12] = 0xff, 18, 0, 1};
     static const uint8_t udp[8] = {0x10, 0, 0, 53, 0, 8};
     static const uint8_t options[8] = {IPPROTO_TCP, 0, 1, 4};
     static const uint8_t sources[2][16] = {{0x20, 1, 0xd, 0xb8, 0, 0x18, [15] = 2}, {[10] = 0xff, 0xff, 198, 18, 0, 2}};
@@ -183,7 +182,7 @@ static void mapped_addresses_of_ip6(struct script *s)
     CHECK(s, script_next_frame(s) == NULL && script_next(s) == NULL && !s->closed);
     CHECK(s, script_counter(s, NET_COUNTER_tcp_segments_received) == segments);
     CHECK(s, script_counter(s, NET_COUNTER_drop_ip6_not_for_us) == 5);
-    neighbour_message(s, 135, 0, script_peer_ip6, group, ours, peer_mac);
+    neighbour_message(s, 135, 0, script_peer_ip6, our_group, ours, peer_mac);
     CHECK(s, next_icmp6(s, 136) == NULL && script_counter(s, NET_COUNTER_drop_neighbour_malformed) == 1);
 }
 
@@ -984,7 +983,13 @@ static void options_of_ip6(struct script *s)
     option6(s, script_our_ip6, 0xde, IPPROTO_ICMPV6);                           /* 11: told unless to a group */
     CHECK(s, next_icmp6(s, 4) != NULL);
     option6(s, all_nodes, 0xde, IPPROTO_ICMPV6);
-    CHECK(s, script_next_frame(s) == NULL && script_counter(s, NET_COUNTER_drop_ip6_extension) == 4);
+    s->to_mac = (const uint8_t[6]){0x33, 0x33, 0, 0, 0, 1}; /* to many, though the address is one's */
+    option6(s, script_our_ip6, 0xde, IPPROTO_ICMPV6);
+    s->to_mac = NULL;
+    CHECK(s, script_next_frame(s) == NULL && script_counter(s, NET_COUNTER_drop_ip6_extension) == 5);
+    option6(s, all_nodes, 0x9e, IPPROTO_ICMPV6); /* 10 is told even then */
+    frame = next_icmp6(s, 4);
+    CHECK(s, frame && frame->bytes[55] == 2 && memcmp(frame->bytes + 22, script_our_ip6, 16) == 0);
 }
 
 static void extensions_of_ip6(struct script *s)
@@ -1122,13 +1127,31 @@ static void icmp6_checksum_is_checked(struct script *s)
     CHECK(s, next_icmp6(s, 129) != NULL);
 }
 
+static uint16_t icmp6_sum(const struct script_raw *frame)
+{
+    const uint8_t *ip = frame->bytes + 14;
+    uint32_t sum = IPPROTO_ICMPV6 + frame->length - 54;
+
+    for (uint32_t i = 8; i < frame->length - 14; i += 2)
+        sum += (uint32_t)ip[i] << 8 | ip[i + 1];
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)((sum & 0xffff) + (sum >> 16));
+}
+
 static void echo_to_groups(struct script *s)
 {
     script_use_ip6(s);
     script_listen(s);
     peer_is_known(s);
     echo6(s, script_peer_ip6, all_nodes);
-    CHECK(s, next_icmp6(s, 129) == NULL && script_counter(s, NET_COUNTER_icmp_echo_received) == 1);
+    const struct script_raw *frame = next_icmp6(s, 129);
+    CHECK(s, frame && memcmp(frame->bytes + 22, script_our_ip6, 16) == 0);
+    CHECK(s, frame && icmp6_sum(frame) == 0xffff);
+    echo6(s, script_peer_ip6, our_group);
+    CHECK(s, next_icmp6(s, 129) != NULL);
+    echo6(s, script_peer_ip6, (const uint8_t[16]){0xff, 2, [11] = 1, [12] = 0xff, [15] = 9}); /* others' */
+    echo6(s, script_peer_ip6, (const uint8_t[16]){0xff, 2, [15] = 2});
+    CHECK(s, next_icmp6(s, 129) == NULL && script_counter(s, NET_COUNTER_drop_ip6_not_for_us) == 2);
 }
 
 /* ---- Opening to and from addresses. */
