@@ -35,6 +35,10 @@ static bool packet_dispatch(struct net_stack *stack, struct net_packet *packet)
 {
     switch (packet->protocol) {
     case IPPROTO_TCP:
+        if (*rte_pktmbuf_mtod(packet->mbuf, const uint8_t *) & 1) { /* many got it: IPv6, IPv4 does not come so far */
+            DROP(stack, packet->mbuf, drop_ip6_not_for_us);
+            return false;
+        }
         return tcp_parse(stack, packet);
     case IPPROTO_ICMP:
         if (net_address_is_ip4(&packet->flow.local)) {

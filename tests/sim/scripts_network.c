@@ -156,6 +156,8 @@ static void syn_to_a_group_of_ip6(struct script *s)
     tcp6_to(s, unspecified, script_our_ip6, S, 100, 0);
     s->to_mac = (const uint8_t[6]){2, 0, 0, 0, 0, 1}; /* the group in a unicast frame */
     tcp6_to(s, script_peer_ip6, all_nodes, S, 100, 0);
+    s->to_mac = (const uint8_t[6]){0x33, 0x33, 0, 0, 0, 1}; /* a host in a frame for the group */
+    tcp6_to(s, script_peer_ip6, script_our_ip6, S, 100, 0);
     s->to_mac = NULL;
     CHECK(s, next_tcp6(s, &length) == NULL);
     tcp6_to(s, script_peer_ip6, script_our_ip6, S, 100, 0); /* it is the address that mattered */
