@@ -49,9 +49,9 @@ static inline uint64_t ip4_write(struct net_stack *stack, const struct network *
     return addresses;
 }
 
-static inline uint64_t ip6_write(const struct network *network, uint8_t *bytes)
+static inline uint64_t ip6_write(const struct net_stack *stack, const struct network *network, uint8_t *bytes)
 {
-    ip6_header_write(bytes, network->flow, IPPROTO_TCP, network->congestion, 64, network->length);
+    ip6_header_write(bytes, network->flow, IPPROTO_TCP, network->congestion, stack->config.hop_limit, network->length);
     return sum_words(network->flow->local.words, 4) + sum_words(network->flow->remote.words, 4);
 }
 
@@ -67,7 +67,7 @@ static inline void network_write(struct net_stack *stack, struct rte_mbuf *mbuf,
         if (network->offloads & NET_OFFLOAD_TX_IP4_CHECKSUM)
             flags |= RTE_MBUF_F_TX_IP_CKSUM;
     } else {
-        sum = ip6_write(network, bytes);
+        sum = ip6_write(stack, network, bytes);
     }
     /* The pseudo header. A port that cuts segments adds each one's length itself. */
     sum += rte_cpu_to_be_16(IPPROTO_TCP) + (gso_size ? 0u : (uint32_t)rte_cpu_to_be_16(network->length));

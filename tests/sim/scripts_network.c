@@ -660,6 +660,20 @@ static void hop_limit_and_dscp(struct script *s)
     CHECK(s, s->last_tcp.bytes[15] == 0);
 }
 
+static void hop_limit_of_ip6(struct script *s)
+{
+    const struct script_raw *frame;
+
+    s->config.hop_limit = 9;
+    script_use_ip6(s);
+    script_listen(s);
+    peer_is_known(s);
+    tcp6_to(s, script_peer_ip6, script_our_ip6, S, 100, 0);
+    while ((frame = script_next_frame(s)) != NULL && frame->bytes[20] != IPPROTO_TCP)
+        ;
+    CHECK(s, frame && frame->bytes[21] == 9);
+}
+
 static void link_broadcast_is_dropped(struct script *s)
 {
     static const uint8_t broadcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, group[6] = {1, 0, 0x5e, 0, 0, 1};
@@ -1225,6 +1239,7 @@ const struct script_case network_scripts[] = {
     SCRIPT(ip4_header_fields),
     SCRIPT(ip4_header_written),
     SCRIPT(hop_limit_and_dscp),
+    SCRIPT(hop_limit_of_ip6),
     SCRIPT(link_broadcast_is_dropped),
     SCRIPT(reassembly_of_many),
     SCRIPT(fragments_keep_their_mark),
