@@ -123,7 +123,7 @@ struct net_config {
      * more (its peer sends again), while those that are read at once go on; and nothing more is queued for sending.
      */
     uint32_t max_held_buffers;
-    uint32_t challenge_acks;        /* [1,000] per second and stack, RFC 5961 section 7 */
+    uint32_t challenge_acks;        /* [1,000] per second and stack, +- half, RFC 5961 section 7 */
     uint32_t echo_replies;          /* [1,000] ICMP and ICMPv6, errors included, per second and stack */
     uint8_t address_probes;         /* [0] how often an address is asked for before it is used; 0: used at once */
     uint8_t hop_limit;              /* [64] of what is sent: IPv4's time to live, IPv6's hop limit */

@@ -109,13 +109,22 @@ void tcp_input_options(struct net_stack *stack, struct tcp_input *in)
         COUNT(stack, drop_tcp_options);
 }
 
-/* RFC 5961 section 7: a budget, so that nobody makes us a source of ACK floods. */
+/*
+ * RFC 5961 section 7: a budget, so that nobody makes us a source of ACK floods. Half to one and a half of what is
+ * configured: all connections share it, and whoever knew how much there is could tell by what is left whether his
+ * guesses about another's connection were right (CVE-2016-5696).
+ */
 /* REQ RFC5961 7: a budget a second for the stack [test: net_script/challenge_budget] */
 bool tcp_challenge_allowed(struct net_stack *stack)
 {
+    const uint32_t budget = stack->config.challenge_acks;
+
     if (stack->tick - stack->challenge_tick >= 1000000u >> TIMER_TICK_SHIFT) {
         stack->challenge_tick = stack->tick;
-        stack->challenge_left = stack->config.challenge_acks;
+        const uint64_t key[2] = {stack->config.seed[0] ^ UINT64_C(0x6368616c), stack->config.seed[1]};
+        stack->challenge_left = (budget + 1) / 2;
+        if (budget)
+            stack->challenge_left += (uint32_t)(hash_sip(key, &stack->tick, sizeof stack->tick) % budget);
     }
     if (stack->challenge_left == 0) {
         COUNT(stack, tcp_challenge_acks_suppressed);
