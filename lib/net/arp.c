@@ -84,7 +84,7 @@ static bool claims_ours(struct net_stack *stack, const struct net_packet *packet
 
 /* REQ RFC826 2: any packet of a known sender [test: net_script/any_arp_updates_an_entry] */
 /* REQ RFC826 3: learnt and answered [test: net_script/arp_is_answered] */
-/* REQ RFC826 RFC5227-2.4: counted as address_conflicts [test: net_script/address_conflict_is_counted] */
+/* REQ RFC826 RFC5227-2.4-1: counted as address_conflicts [test: net_script/address_conflict_is_counted] */
 void arp_input(struct net_stack *stack, struct net_packet *packet)
 {
     struct rte_mbuf *mbuf = packet->mbuf;

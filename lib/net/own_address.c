@@ -10,7 +10,7 @@
 
 #include <rte_byteorder.h>
 
-enum { PROBE_INTERVAL_US = 1000 * 1000 };
+enum { PROBE_INTERVAL_US = 1000 * 1000, DEFEND_INTERVAL_US = 10 * 1000 * 1000 };
 
 /* REQ RFC4862 5.3: from the hardware address, RFC 4291 appendix A [test: net_script/link_local_address] */
 static struct net_prefix link_local_address(const uint8_t mac[6])
@@ -141,6 +141,22 @@ bool own_addresses_housekeeping(struct net_stack *stack)
     return more;
 }
 
+/*
+ * The address is the operator's and stays (RFC 5227 section 2.4 (c)); what others have learnt about it meanwhile is put
+ * right. Seldom, since the other may do the same. IPv6 knows no such thing.
+ */
+/* REQ RFC826 RFC5227-2.4-2: once in ten seconds [test: net_script/address_is_defended] */
+static void defend(struct net_stack *stack, unsigned index, const struct net_address *address)
+{
+    struct net_interface *interface = &stack->interfaces[index];
+
+    if (stack->config.worker != 0 || !net_address_is_ip4(address) || !interface_has_address(stack, index, address) ||
+        (interface->defended_at && stack->tick - interface->defended_at < DEFEND_INTERVAL_US >> TIMER_TICK_SHIFT))
+        return;
+    interface->defended_at = stack->tick;
+    arp_announce(stack, index, address);
+}
+
 /* REQ RFC4862 5.4.3, 5.4.4: it stays unused [test: net_script/duplicate_address_is_not_used] */
 bool own_address_claimed(struct net_stack *stack, unsigned index, const struct net_address *address)
 {
@@ -155,6 +171,7 @@ bool own_address_claimed(struct net_stack *stack, unsigned index, const struct n
             COUNT(stack, address_duplicates);
         } else {
             COUNT(stack, address_conflicts);
+            defend(stack, index, address);
         }
         return true;
     }

@@ -45,6 +45,7 @@ struct net_interface {
     uint32_t probe_at;    /* tick */
     uint16_t tentative;   /* addresses that wait for them, a bit each */
     uint16_t duplicate;   /* addresses that somebody else has */
+    uint32_t defended_at; /* tick of the latest announcement that a conflict made; 0: none */
     uint8_t reports_left; /* of mld.c */
     uint32_t report_at;   /* tick */
     struct rte_mbuf *burst[NET_BURST];

@@ -337,6 +337,25 @@ static void address_conflict_is_counted(struct script *s)
     CHECK(s, script_counter(s, NET_COUNTER_address_conflicts) == 2);
 }
 
+static void address_is_defended(struct script *s)
+{
+    const struct script_raw *frame;
+
+    script_listen(s);
+    forget_frames(s);
+    arp(s, 2, other_mac, script_our_ip, script_peer_ip);
+    frame = next_arp(s);
+    CHECK(s, frame && frame->bytes[0] == 0xff && frame->bytes[21] == 1 &&
+                 memcmp(frame->bytes + 28, script_our_ip, 4) == 0);
+    CHECK(s, frame && memcmp(frame->bytes + 38, script_our_ip, 4) == 0);
+    script_wait(s, 5000000);
+    arp(s, 2, other_mac, script_our_ip, script_peer_ip);
+    CHECK(s, next_arp(s) == NULL);
+    script_wait(s, 6000000);
+    arp(s, 2, other_mac, script_our_ip, script_peer_ip);
+    CHECK(s, next_arp(s) != NULL);
+}
+
 /* ---- Listeners. */
 
 static const uint8_t routers_group[16] = {0xff, 2, [15] = 0x16};
@@ -1224,6 +1243,7 @@ const struct script_case network_scripts[] = {
     SCRIPT(duplicate_address_is_not_used),
     SCRIPT(duplicate_address_is_probed_by_another),
     SCRIPT(address_conflict_is_counted),
+    SCRIPT(address_is_defended),
     SCRIPT(listeners_are_reported),
     SCRIPT(listener_query_is_answered),
     SCRIPT(any_arp_updates_an_entry),
