@@ -82,12 +82,12 @@ static struct reassembly *reassembly_find(struct net_stack *stack, const struct 
     return free;
 }
 
-/* Insert by offset; false: overlap, inconsistent end or too many pieces. */
+/* Insert by offset; false: overlap or inconsistent end. */
 static bool fragment_insert(struct reassembly *entry, struct fragment fragment, bool more)
 {
     unsigned at = entry->count;
 
-    if (entry->count == FRAGMENTS_MAX || (entry->last_seen && fragment.end > entry->total))
+    if (entry->last_seen && fragment.end > entry->total)
         return false;
     while (at > 0 && entry->fragments[at - 1].start > fragment.start)
         at--;
@@ -206,6 +206,12 @@ bool reassembly_input(struct net_stack *stack, struct net_packet *packet, const 
         start == 0 && !fragment->more ? &alone : reassembly_find(stack, packet, fragment->identifier);
     if (!entry) {
         DROP(stack, mbuf, drop_fragment_full);
+        return false;
+    }
+    if (entry->count == FRAGMENTS_MAX) {
+        COUNT_ADD(stack, drop_fragment_full, entry->count + 1u);
+        reassembly_drop(stack, entry);
+        rte_pktmbuf_free(mbuf);
         return false;
     }
     rte_pktmbuf_trim(mbuf, (uint16_t)(mbuf->pkt_len - packet->transport_offset - packet->transport_length));

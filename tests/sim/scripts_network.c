@@ -713,12 +713,12 @@ static void reassembly_of_many(struct script *s)
     uint8_t frame[14 + 20 + 1480] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45}, *ip = frame + 14;
 
     script_listen(s);
-    for (uint32_t i = 0; i < 16; i++) { /* 23,680 bytes */
-        const uint32_t start = i * 1480;
+    for (uint32_t i = 0; i < 16 + 17; i++) { /* 23,680 bytes, then a packet of more pieces than we take */
+        const uint32_t start = i % 16 * 1480 + (i == 32 ? 23680 : 0);
         ip[2] = 1500 >> 8;
         ip[3] = 1500 & 255;
-        ip[5] = 7;
-        ip[6] = (uint8_t)((i < 15 ? 0x20 : 0) | start >> 11);
+        ip[5] = i < 16 ? 7 : 8;
+        ip[6] = (uint8_t)((i != 15 ? 0x20 : 0) | start >> 11);
         ip[7] = (uint8_t)(start >> 3);
         ip[8] = 64;
         ip[9] = IPPROTO_TCP;
@@ -730,6 +730,8 @@ static void reassembly_of_many(struct script *s)
         script_frame(s, frame, sizeof frame);
     }
     CHECK(s, script_counter(s, NET_COUNTER_fragments_reassembled) == 1);
+    CHECK(s, script_counter(s, NET_COUNTER_drop_fragment_full) == 17);
+    CHECK(s, script_counter(s, NET_COUNTER_drop_fragment_malformed) == 0);
 }
 
 /* The first `sent` bytes of an echo request of `length`, in fragments of at most 1,400; `ip6` or else IPv4. */
