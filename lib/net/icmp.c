@@ -132,7 +132,10 @@ static bool answer_flow(const struct net_stack *stack, const struct net_packet *
     return interface_has_address(stack, packet->interface, &flow->local);
 }
 
-/* RFC 1624: HC' = ~(~HC + ~m + m'), word by word. */
+/*
+ * RFC 1624: HC' = ~(~HC + ~m + m'), word by word. It knows no difference between the two zeros of one's complement; all
+ * ones are right for both, where zero would be wrong for a message of nothing but zeros.
+ */
 static uint16_t checksum_adjust(uint16_t checksum, const void *before, const void *after, size_t bytes)
 {
     uint32_t sum = (uint16_t)~checksum;
@@ -145,7 +148,7 @@ static uint16_t checksum_adjust(uint16_t checksum, const void *before, const voi
     }
     sum = (sum & 0xffff) + (sum >> 16);
     sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)~sum;
+    return sum == 0xffff ? 0xffff : (uint16_t)~sum;
 }
 
 /* Send the request back as it came, type and checksum adjusted; in fragments if it is too long. */

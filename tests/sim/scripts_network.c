@@ -1175,6 +1175,16 @@ static uint16_t icmp6_sum(const struct script_raw *frame)
     return (uint16_t)((sum & 0xffff) + (sum >> 16));
 }
 
+static void echo_of_zeros(struct script *s)
+{
+    script_listen(s);
+    arp(s, 1, peer_mac, script_peer_ip, script_our_ip);
+    forget_frames(s);
+    echo4(s); /* type 8, and zeros behind the checksum */
+    const struct script_raw *frame = next_icmp4(s);
+    CHECK(s, frame && rte_raw_cksum(frame->bytes + 34, 16) == 0xffff);
+}
+
 static void echo_to_groups(struct script *s)
 {
     script_use_ip6(s);
@@ -1279,6 +1289,7 @@ const struct script_case network_scripts[] = {
     SCRIPT(errors_that_are_not_sent),
     SCRIPT(errors_are_bounded),
     SCRIPT(icmp6_checksum_is_checked),
+    SCRIPT(echo_of_zeros),
     SCRIPT(echo_to_groups),
     SCRIPT(connect_to_bad_addresses),
     SCRIPT(connect_from_an_address),
