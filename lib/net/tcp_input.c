@@ -106,7 +106,7 @@ void tcp_input_options(struct net_stack *stack, struct tcp_input *in)
         return;
     }
     if (!tcp_options_parse(bytes, length, in->flags & RTE_TCP_SYN_FLAG, &in->options))
-        COUNT(stack, drop_tcp_options);
+        COUNT(stack, tcp_options_malformed);
 }
 
 /*

@@ -440,7 +440,7 @@ static void option_underflow_is_survived(struct script *s)
     script_establish(s);
     script_send_options(s, A | P, 1, 1, 65535, 5, NULL, bad, sizeof bad);
     CHECK(s, s->consumed == 5);
-    CHECK(s, script_counter(s, NET_COUNTER_drop_tcp_options) == 1);
+    CHECK(s, script_counter(s, NET_COUNTER_tcp_options_malformed) == 1);
 }
 
 /* ---- Windows. */
