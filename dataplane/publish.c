@@ -23,9 +23,9 @@ enum { ACK_ROOM = 64 }; /* bytes that one acknowledgement takes at most, with so
 
 /* ---- PUBLISH ---------------------------------------------------------------------------------------------------- */
 
-enum alias_result { ALIAS_RESOLVED, ALIAS_INVALID, ALIAS_NO_MEMORY };
+enum alias_result { ALIAS_RESOLVED, ALIAS_INVALID, ALIAS_NOT_SET, ALIAS_NO_MEMORY };
 
-/* Remembers or looks up a topic alias [MQTT-3.3.2-12]. */
+/* Remembers or looks up a topic alias [MQTT-3.3.2-12]. What goes wrong has codes of its own: section 3.3.4. */
 /* REQ MQTT-5 [MQTT-3.3.2-12]: aliases up to the maximum are taken [test: version5/topic_alias] */
 /* REQ MQTT-5 [MQTT-3.3.2-7]: they end with the connection [test: conformance/aliases_out] */
 /* REQ MQTT-5 [MQTT-3.2.2-17], [MQTT-3.3.2-9]: a client that does is closed [test: wire/alias_beyond_the_maximum] */
@@ -47,7 +47,7 @@ static enum alias_result alias_resolve(struct worker *worker, struct client *cli
     struct mqtt_span *topic = &client->aliases->topics[alias - 1];
     if (publish->topic.length == 0) {
         publish->topic = *topic;
-        return topic->length > 0 ? ALIAS_RESOLVED : ALIAS_INVALID;
+        return topic->length > 0 ? ALIAS_RESOLVED : ALIAS_NOT_SET;
     }
     uint8_t *copy = mem_alloc(worker->memory, publish->topic.length);
     if (copy == NULL) {
@@ -291,6 +291,8 @@ static enum packet_result publish_take(struct worker *worker, struct client *cli
     case ALIAS_INVALID:
         return client_violation(worker, client, &worker->counters.violated_topic_alias,
                                 MQTT_REASON_TOPIC_ALIAS_INVALID);
+    case ALIAS_NOT_SET:
+        return client_violation(worker, client, &worker->counters.violated_topic_alias, MQTT_REASON_PROTOCOL_ERROR);
     case ALIAS_NO_MEMORY:
         worker->counters.stalls_memory++;
         return client_wait(worker, client);

@@ -373,3 +373,18 @@ def alias_beyond_the_maximum(router):
     connection.send(packet(0x30, text(router.topic("a")) + b"\x03\x23\xff\xff" + b"x"))
     found = connection.wait_closed()
     equal([(first, body[:1]) for first, body in found], [(0xE0, b"\x94")], "DISCONNECT")
+
+
+@test(targets=["pollux"])
+def alias_that_was_not_set(router):
+    """An alias without a topic that this connection has not set closes with 0x82, that of another connection too."""
+    known = connected(router, "known", 5)
+    known.send(packet(0x32, text(router.topic("a")) + b"\0\1\x03\x23\0\1" + b"x"))
+    equal(known.packet()[0], 0x40, "PUBACK")
+    for qos, identifier in ((0, b""), (1, b"\0\1"), (2, b"\0\1")):
+        connection = connected(router, "client", 5)
+        connection.send(packet(0x30 | qos << 1, text("") + identifier + b"\x03\x23\0\1" + b"x"))
+        found = connection.wait_closed()
+        equal([(first, body[:1]) for first, body in found], [(0xE0, b"\x82")], f"DISCONNECT at QoS {qos}")
+    known.send(packet(0x32, text("") + b"\0\2\x03\x23\0\1" + b"x"))
+    equal(known.packet()[0], 0x40, "PUBACK")
