@@ -110,12 +110,17 @@ static bool head_send(struct worker *worker, struct client *client, const struct
     return true;
 }
 
+/*
+ * To the nearest second, and 1 for what still lives. Not up: a message from another worker is often handled in an
+ * iteration whose `now` was read before the message was published, and the interval must not grow on the way.
+ */
 static uint32_t seconds_left(const struct worker *worker, const struct publication *publication)
 {
     if (publication->expires <= worker->now) {
         return 0; /* sent again although it has expired meanwhile */
     }
-    return (uint32_t)((publication->expires - worker->now + 999999) / 1000000);
+    const uint64_t seconds = (publication->expires - worker->now + 500000) / 1000000;
+    return (uint32_t)RTE_MAX(seconds, UINT64_C(1));
 }
 
 /* Builds the packet from its parts. */

@@ -500,7 +500,8 @@ static uint64_t cpu_ns(void)
 
 static bool worker_step(struct world *world, struct worker *worker)
 {
-    worker->now = world->now;
+    const uint64_t lag = world->clocks_differ ? 20 * worker->index : 0;
+    worker->now = world->now > lag ? world->now - lag : 0;
     if (world->iteration_times == NULL) {
         return worker_iterate(worker) > 0;
     }

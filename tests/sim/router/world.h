@@ -59,6 +59,7 @@ struct world {
     void *scenario;
     bool failed;
     bool verbose;
+    bool clocks_differ;      /* workers have read theirs some time before they handle what others send */
     bool wants_threads;      /* parts of scenarios run on real threads: threads.h */
     struct threads *threads; /* they do now */
     /*
