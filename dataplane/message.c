@@ -21,6 +21,7 @@ struct message *publication_keep(struct publication *publication, struct mem_reg
             .payload_length = publication->payload.length,
             .expires = publication->expires,
             .publisher = publication->publisher,
+            .moment = publication->moment,
         };
         uint8_t *end = mempcpy(message->bytes, publication->topic.data, publication->topic.length);
         if (publication->properties.length > 0) {
@@ -50,6 +51,7 @@ void publication_from_message(struct publication *publication, struct message *m
         .payload = message_payload(message),
         .expires = message->expires,
         .publisher = message->publisher,
+        .moment = message->moment,
         .qos = message->qos,
         .retain = message->retain,
         .kept = own ? message_reference(message) : NULL,

@@ -26,6 +26,7 @@ struct message {
     uint32_t payload_length;
     uint64_t expires;   /* microseconds, 0: never [MQTT-3.3.2-5] */
     uint64_t publisher; /* session handle of the publisher for No Local, 0: the router itself */
+    uint64_t moment;    /* of a retained message: which subscriptions it has reached by itself (retained.h) */
     uint8_t bytes[];    /* topic, properties, payload */
 };
 
@@ -39,6 +40,7 @@ struct publication {
     struct mqtt_span payload;
     uint64_t expires;
     uint64_t publisher;
+    uint64_t moment;
     uint8_t qos;
     bool retain;
     uint16_t packet_id_offset;   /* in `packet`, 0 for QoS 0 */

@@ -223,6 +223,7 @@ static enum packet_result publish_route(struct worker *worker, struct client *cl
         .topic = publish->topic,
         .payload = publish->payload,
         .publisher = client->session->handle,
+        .moment = publish->retain ? retained_moment(worker) : 0,
         .qos = publish->qos,
         .retain = publish->retain,
     };

@@ -7,6 +7,7 @@
 #include <rte_lcore.h>
 #include <rte_mempool.h>
 
+#include "dataplane/session.h"
 #include "dataplane/statistics.h"
 #include "dataplane/worker.h"
 
@@ -30,7 +31,7 @@ void request_begin(struct housekeeper *housekeeper, struct housekeeper_request *
         slot->worker = (uint32_t)(request->cursor >> 32) - 1;
         slot->cursor = (uint32_t)request->cursor;
     } else if (request->type == SHM_REQUEST_KICK && request->kick.handle != 0) {
-        slot->worker = (uint32_t)(request->kick.handle >> 56);
+        slot->worker = session_handle_worker(request->kick.handle);
     } else if ((request->type == SHM_REQUEST_CLIENTS || request->type == SHM_REQUEST_CONNECTIONS) &&
                request->list.worker != SHM_WORKER_ANY) {
         slot->worker = request->list.worker;

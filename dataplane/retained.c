@@ -13,6 +13,26 @@ enum {
     TURN_MAX = 128,   /* messages that a home on another worker may send in one turn */
 };
 
+/* ---- Moments ---------------------------------------------------------------------------------------------------- */
+
+uint64_t retained_moment(const struct worker *worker)
+{
+    /* Pairs with the release in retained_moment_next: who reads that count routes by what was subscribed before. */
+    return atomic_load_explicit(&worker->dataplane->moments, memory_order_acquire);
+}
+
+uint64_t retained_moment_next(struct worker *worker)
+{
+    return atomic_fetch_add_explicit(&worker->dataplane->moments, 1, memory_order_acq_rel) + 1;
+}
+
+/* Has it come by the subscription already? */
+static bool was_routed(const struct retained_query *query, const struct message *message)
+{
+    const bool here = session_handle_worker(message->publisher) == query->worker;
+    return message->moment >= (here ? query->since.here : query->since.everywhere);
+}
+
 /* ---- Homes ------------------------------------------------------------------------------------------------------ */
 
 static uint32_t topic_home(const struct worker *worker, struct mqtt_span topic)
@@ -131,7 +151,7 @@ static bool question_post(struct worker *worker, uint32_t home, const struct ret
 }
 
 bool retained_request(struct worker *worker, const struct session *session, struct mqtt_span filter, uint8_t options,
-                      uint32_t identifier)
+                      uint32_t identifier, const struct retained_since *since)
 {
     const size_t size = sizeof(struct retained_query) + filter.length;
     struct retained_query *query = mem_alloc(worker->memory, size);
@@ -140,6 +160,7 @@ bool retained_request(struct worker *worker, const struct session *session, stru
     }
     *query = (struct retained_query){
         .session = session->handle,
+        .since = *since,
         .identifier = identifier,
         .options = options,
         .worker = (uint8_t)worker->index,
@@ -248,6 +269,9 @@ static bool walk_deliver(void *arg, void *match)
     }
     if ((query->options & TOPIC_OPTION_NO_LOCAL) != 0 && message->publisher == query->session) {
         return true; /* [MQTT-3.8.3-3] */
+    }
+    if (was_routed(query, message)) {
+        return true;
     }
     if (query->ticket != NULL) {
         return walk_send(worker, context->job, message);

@@ -9,6 +9,11 @@
  * A walk begins when every mail has been handled that was under way when the question came: a message that was
  * acknowledged to its publisher before the subscriber asked is in the tree by then.
  *
+ * So may be one that was published later, and has reached the subscriber by its subscription: it must not come again.
+ * Moments tell them apart. All workers share a count that each new subscription raises when it is live; a message
+ * remembers what the count was before it was routed. If it was that of the subscription or more, whoever routed it saw
+ * the subscription. A subscription is live on its own worker first, on all others when its SUBACK leaves.
+ *
  * A home on another worker cannot see how much the subscriber takes. It sends as many messages as it was granted, then
  * gives the turn back (PAUSE), and the subscriber's worker grants more when its session has room (MORE). One home at a
  * time has a session's turn, so that what is granted fits.
@@ -27,9 +32,16 @@
 struct worker;
 struct session;
 
+/* The moment when a subscription was live. */
+struct retained_since {
+    uint64_t here;       /* for messages that are published on its own worker */
+    uint64_t everywhere; /* for those of other workers */
+};
+
 /* "Send what matches": from the subscriber's worker to a home. A block of the sender's memory. */
 struct retained_query {
-    uint64_t session;    /* handle */
+    uint64_t session; /* handle */
+    struct retained_since since;
     uint32_t identifier; /* subscription identifier, 0: none */
     uint8_t options;     /* of the subscription */
     uint8_t worker;      /* the subscriber's */
@@ -69,6 +81,12 @@ struct retained_walk_job {
     struct retained_query query; /* must be last: its filter follows */
 };
 
+/* For a message that is to be retained: asked before it is routed. */
+uint64_t retained_moment(const struct worker *worker);
+
+/* A new moment: every message that gets it or a later one sees what this worker has subscribed to by now. */
+uint64_t retained_moment_next(struct worker *worker);
+
 /* Stores a publication at its home, or clears its topic if the payload is empty [MQTT-3.3.1-6]. */
 void retained_store(struct worker *worker, struct publication *publication);
 
@@ -79,9 +97,9 @@ void retained_receive(struct worker *worker, struct message *message);
  */
 void retained_expired(void *arg, void *message);
 
-/* Asks for what a new subscription matches. False: no memory for the question. */
+/* Asks for what a new subscription matches and was not published since. False: no memory for the question. */
 bool retained_request(struct worker *worker, const struct session *session, struct mqtt_span filter, uint8_t options,
-                      uint32_t identifier);
+                      uint32_t identifier, const struct retained_since *since);
 
 /* A question from another worker (or from this one). False: no memory to answer it. */
 bool retained_answer(struct worker *worker, const struct retained_query *query);

@@ -541,6 +541,7 @@ void route_own(struct worker *worker, struct publication *publication)
 {
     const struct topic_route *route;
     if (publication->retain) {
+        publication->moment = retained_moment(worker);
         retained_store(worker, publication);
     }
     const enum route_result routed = route_lookup(worker, publication, &route);

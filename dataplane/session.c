@@ -191,8 +191,8 @@ static void will_publish(struct worker *worker, struct session *session)
     session->will = NULL;
     if (message != NULL) {
         struct publication publication;
-        /* With an expiry what is kept of it must be a copy: the stored will has the interval there. */
-        publication_from_message(&publication, message, message->expires == 0);
+        /* What is kept of it must be a copy where it says when it was published: the stored will does not know. */
+        publication_from_message(&publication, message, message->expires == 0 && !message->retain);
         if (message->expires != 0) {
             publication.expires = worker->now + message->expires; /* a will's expiry counts from its publication */
         }

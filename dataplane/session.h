@@ -104,6 +104,12 @@ uint32_t session_count(const struct session_table *table);
 
 struct session *session_find(const struct session_table *table, struct mqtt_span client_id);
 
+/* The worker that a handle names. */
+static inline uint32_t session_handle_worker(uint64_t handle)
+{
+    return (uint32_t)(handle >> 56);
+}
+
 /* The session with that handle, or NULL when it has ended. */
 struct session *session_by_handle(const struct session_table *table, uint64_t handle);
 

@@ -86,8 +86,8 @@ struct session *session_find(const struct session_table *table, struct mqtt_span
 struct session *session_by_handle(const struct session_table *table, uint64_t handle)
 {
     const uint32_t slot = (uint32_t)handle;
-    const bool alive = handle >> 56 == table->worker && slot < table->used && table->slots[slot].session != NULL &&
-                       handle == handle_make(table, slot);
+    const bool alive = session_handle_worker(handle) == table->worker && slot < table->used &&
+                       table->slots[slot].session != NULL && handle == handle_make(table, slot);
     return alive ? table->slots[slot].session : NULL;
 }
 

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "dataplane/handlers.h"
-#include "dataplane/retained.h"
 #include "dataplane/session.h"
 #include "dataplane/worker.h"
 #include "lib/mqtt/packets.h"
@@ -230,6 +229,7 @@ static enum packet_result subscribe_continue(struct worker *worker, struct clien
         return client_wait(worker, client);
     }
     client->subscribing = NULL;
+    pending->since.here = retained_moment_next(worker);
     pending->position = worker->to_housekeeper == NULL ? 0 : worker->to_housekeeper->posted;
     pending_append(worker, pending);
     if (worker->to_housekeeper == NULL) {
@@ -321,7 +321,7 @@ static void retained_request_all(struct worker *worker, const struct session *se
     for (uint32_t i = 0; mqtt_subscription_next(&rest, &subscription); i++) {
         if (wants_retained(&subscription, reasons[i], is_new[i]) &&
             !retained_request(worker, session, subscription.filter, subscription_options(worker, &subscription),
-                              pending->identifier)) {
+                              pending->identifier, &pending->since)) {
             worker->counters.dropped_no_memory++;
         }
     }
@@ -350,6 +350,7 @@ static void pending_finish(struct worker *worker, struct client *client, struct 
 {
     struct session *session = client->session;
     client->answers_owed -= pending->count + SUBACK_ROOM;
+    pending->since.everywhere = retained_moment_next(worker);
     suback_send(worker, client, pending);
     if (client->session == session) {
         retained_request_all(worker, session, pending);

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dataplane/retained.h"
 #include "lib/topic/name.h"
 
 struct worker;
@@ -35,7 +36,8 @@ struct subscription_mail {
 struct subscribe_pending {
     struct subscribe_pending *next;
     uint64_t connection; /* tcp_connection_id */
-    uint32_t position;   /* of the housekeeper's mailbox: live when it was handled */
+    struct retained_since since;
+    uint32_t position; /* of the housekeeper's mailbox: live when it was handled */
     uint32_t identifier;
     uint32_t count; /* filters */
     uint32_t done;  /* of them */

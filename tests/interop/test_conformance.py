@@ -72,6 +72,32 @@ def maximum_packet_size(router):
     equal(found, [(0xE0, b"\x95")], "SUBACK of 65 bytes for a client that takes 40")
 
 
+@test()
+def retained_after_subscribe(router):
+    """What is published once a subscription is there comes by it, and not as a retained message as well, whether the
+    publisher has waited for the SUBACK or not."""
+    for waits in (False, True):
+        client = connected(router, "client", 5)
+        topics = [router.topic(f"{waits}{n}") for n in range(50)]
+        router.at_end(lambda topics=topics: [
+            connected(router, "cleaner", 5).send(wire.publish(topic, b"", 0, 5, retain=True)) for topic in topics])
+        for topic in topics:
+            subscribe, publish = wire.subscribe(topic, 1, 5, 1), wire.publish(topic, b"x", 1, 5, 2, True)
+            client.send(subscribe if waits else subscribe + publish)
+            expected = {0x90, 0x40, 0x32}  # SUBACK, PUBACK, the message without the retain flag
+            if waits:
+                equal(client.packet()[0], 0x90, "SUBACK")
+                expected.remove(0x90)
+                client.send(publish)
+            while expected:
+                first, body = client.packet()
+                expect(first in expected, f"packet {first:#x} of {topic}, waiting {waits}, expected {expected}")
+                expected.remove(first)
+                if first == 0x32:
+                    client.send(packet(0x40, body[2 + len(topic):4 + len(topic)]))
+        client.expect_nothing(0.2)
+
+
 @test(targets=["pollux"])
 def reason_strings(router):
     """Sent to who asks for problem information, and never beyond the maximum packet size."""

@@ -97,7 +97,9 @@ static void subscribe(struct player *player, struct session *session)
         topic_unsubscribe(worker->subscribers, &session->subscriptions, &filter);
     } else {
         topic_subscribe(worker->subscribers, &session->subscriptions, &filter, 1, 0);
-        retained_request(worker, session, (struct mqtt_span){(const uint8_t *)text, (uint32_t)strlen(text)}, 1, 0);
+        const uint64_t moment = retained_moment_next(worker);
+        retained_request(worker, session, (struct mqtt_span){(const uint8_t *)text, (uint32_t)strlen(text)}, 1, 0,
+                         &(struct retained_since){moment, moment});
     }
 }
 
