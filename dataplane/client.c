@@ -558,6 +558,20 @@ enum packet_result client_violation(struct worker *worker, struct client *client
     return client_disconnect(worker, client, reason);
 }
 
+/* One more connection of a listener, here and in all workers together. False: it has as many as it may. */
+static bool listener_enter(struct worker *worker, struct listener *listener)
+{
+    _Atomic uint32_t *open = &worker->dataplane->listener_open[listener->index];
+    listener->open++;
+    return atomic_fetch_add_explicit(open, 1, memory_order_relaxed) < listener->config->max_connections;
+}
+
+static void listener_leave(struct worker *worker, struct listener *listener)
+{
+    listener->open--;
+    atomic_fetch_sub_explicit(&worker->dataplane->listener_open[listener->index], 1, memory_order_relaxed);
+}
+
 static void client_free(struct worker *worker, struct client *client)
 {
     if (client->partial != NULL) {
@@ -574,7 +588,7 @@ static void client_free(struct worker *worker, struct client *client)
     alias_table_free(client->aliases_out, worker->memory);
     mem_free(worker->memory, client->subscribing);
     mem_free(worker->memory, client->limits);
-    worker->listeners[client->listener].open--;
+    listener_leave(worker, &worker->listeners[client->listener]);
     worker->clients--;
     mem_free(worker->memory, client);
 }
@@ -587,13 +601,15 @@ void client_forget(struct worker *worker, struct client *client)
 
 /* ---- Callbacks -------------------------------------------------------------------------------------------------- */
 
-struct client *client_create(struct worker *worker, struct tcp_connection *tcp, struct listener *listener)
+struct client *client_create(struct worker *worker, struct tcp_connection *tcp, struct listener *listener, bool moved)
 {
     const bool over_websocket = listener->config->transport == SHM_TRANSPORT_WEBSOCKET;
     const size_t size = sizeof(struct client) + (over_websocket ? sizeof(struct websocket) : 0);
-    struct client *client = listener->open < listener->max_open ? mem_alloc(worker->memory, size) : NULL;
+    const bool has_place = listener_enter(worker, listener) || moved; /* one that moved was let in before */
+    struct client *client = has_place ? mem_alloc(worker->memory, size) : NULL;
     tcp_set_user(tcp, client);
     if (client == NULL) {
+        listener_leave(worker, listener);
         listener->refused++;
         worker->counters.closed_limit++;
         tcp_abort(tcp);
@@ -608,8 +624,7 @@ struct client *client_create(struct worker *worker, struct tcp_connection *tcp, 
     if (over_websocket) {
         client->websocket[0] = (struct websocket){.unframed = 0};
     }
-    listener->open++;
-    listener->accepted++;
+    listener->accepted += !moved;
     worker->clients++;
     timer_init(&client->timer, TIMER_KIND_CLIENT);
     timer_set(&worker->wheel, &client->timer, worker->now + worker->config->mqtt.connect_timeout_s * UINT64_C(1000000));
@@ -622,7 +637,7 @@ struct client *client_create(struct worker *worker, struct tcp_connection *tcp, 
 /* REQ MQTT-3.1.1 [MQTT-7.0.0-2]: what other libraries speak is enough [test: mosquitto_clients/publish_and_receive] */
 void client_accepted(void *worker, struct tcp_connection *tcp, void *listener)
 {
-    client_create(worker, tcp, listener);
+    client_create(worker, tcp, listener, false);
 }
 
 void client_upcoming(void *arg, struct tcp_connection *tcp)

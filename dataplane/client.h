@@ -99,8 +99,9 @@ void client_closed(void *worker, struct tcp_connection *tcp, enum tcp_close_reas
 /* Timer handler: no CONNECT in time, or the keepalive time has passed. */
 void client_timer(void *worker, struct timer *timer, uint64_t now);
 
-/* A client for an established connection. NULL: a bound is reached, and the connection is being reset. */
-struct client *client_create(struct worker *worker, struct tcp_connection *tcp, struct listener *listener);
+/* A client for an established connection, or for one that has moved here. NULL: a bound is reached, and the connection
+ * is being reset. */
+struct client *client_create(struct worker *worker, struct tcp_connection *tcp, struct listener *listener, bool moved);
 
 /* Frees a client whose connection has left this worker. */
 void client_forget(struct worker *worker, struct client *client);

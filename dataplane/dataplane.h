@@ -46,6 +46,7 @@ struct dataplane {
     struct {
         uint32_t net, mqtt, codec, runtime, match_cache, stages, loop_time, gauges;
     } stats_offset;
+    _Atomic uint32_t listener_open[SHM_LISTENERS_MAX]; /* connections of each listener, in all workers; client.c's */
     _Atomic uint32_t client_ids; /* in the directories of all workers, at most mqtt.max_sessions; kept by directory.c */
     _Atomic uint64_t moments;    /* counts new subscriptions: retained.h */
     _Atomic bool stop;           /* set by the main lcore or a signal, read by all */

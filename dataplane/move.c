@@ -66,7 +66,7 @@ void client_arrive(struct worker *worker, const struct moved_client *moved)
         client_moved_end(worker, moved->from, tcp_moved_flow(&moved->tcp), TCP_CLOSE_ABORTED);
         return;
     }
-    struct client *client = client_create(worker, tcp, &worker->listeners[moved->listener]);
+    struct client *client = client_create(worker, tcp, &worker->listeners[moved->listener], true);
     if (client == NULL) {
         directory_disown(worker, &moved->id, 1);
         client_moved_end(worker, moved->from, tcp_moved_flow(&moved->tcp), TCP_CLOSE_ABORTED);

@@ -205,14 +205,7 @@ static int listeners_create(struct worker *worker, struct shm_error *error)
     for (uint32_t i = 0; i < config->listener_count; i++) {
         struct listener *listener = &worker->listeners[i];
         const struct net_address address = address_of(&config->listeners[i].address);
-        *listener = (struct listener){
-            .config = &config->listeners[i],
-            .index = i,
-            /* Flows spread unevenly: a worker may take up to twice its even share, never more than all. */
-            .max_open = worker->count == 1 ? config->listeners[i].max_connections
-                                           : RTE_MIN(config->listeners[i].max_connections,
-                                                     2 * config->listeners[i].max_connections / worker->count + 1),
-        };
+        *listener = (struct listener){.config = &config->listeners[i], .index = i};
         if (tcp_listen(worker->net, &address, (uint16_t)config->listeners[i].port, listener) < 0) {
             return shm_error_set(error, "listener %s: port %u is taken by another listener", config->listeners[i].name,
                                  config->listeners[i].port);

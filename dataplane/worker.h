@@ -62,8 +62,7 @@ struct dataplane_counters {
 struct listener {
     const struct shm_listener *config;
     uint32_t index;
-    uint32_t max_open; /* this worker's share of max-connections */
-    uint32_t open;
+    uint32_t open; /* connections on this worker; dataplane.h has those of all together */
     uint64_t accepted;
     uint64_t refused;
 };

@@ -124,3 +124,28 @@ def max_sessions(router):
     clients[1].send(packet(0xE0))
     eventually(lambda: len(router.show("clients")) == 99, 5, "a session has ended")
     connected(router, "late5", 5)
+
+
+@test(targets=["pollux"], timeout=60)
+def max_connections(router):
+    """The bound of a listener is that of all workers together: who is there stays, the next one is reset, and counted."""
+    def listener():
+        return router.show("listeners")[0]
+
+    there, refused, accepted = (listener()[field] for field in ("connections", "refused", "accepted"))
+    clients = [connected(router, f"x{number}", 5) for number in range(20)]
+    clients += [Wire(router) for _ in range(100 - there)]
+    eventually(lambda: listener()["connections"] == 120, 5, "as many as may be")
+    for _ in range(8):
+        try:
+            equal(Wire(router).wait_closed(), [], "one too many")
+        except ConnectionResetError:
+            pass  # before connect() came back
+    eventually(lambda: listener()["refused"] - refused == 8, 5, "refusals are counted")
+    equal(listener()["connections"], 120, "connections")
+    equal(listener()["accepted"] - accepted, 120 - there, "accepted, each once wherever it lives")
+    clients[0].send(wire.pingreq)
+    equal(clients[0].packet(), (0xD0, b""), "who is there notices nothing")
+    clients.pop().socket.close()
+    eventually(lambda: listener()["connections"] == 119, 5, "one has gone")
+    connected(router, "late", 5)
