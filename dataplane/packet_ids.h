@@ -1,7 +1,8 @@
 /*
  * A set of packet identifiers: those of QoS 2 messages that a client has published and not yet released
- * [MQTT-4.3.3-10]. Open addressing with linear probing in a power-of-two table that grows with its content, so a
- * session without QoS 2 traffic pays for a pointer: NULL is the empty set.
+ * [MQTT-4.3.3-10]. A session without QoS 2 traffic pays for a pointer: NULL is the empty set. A few identifiers are in
+ * a small hash table (open addressing, linear probing); more are in a bitmap of all that there are, so nothing takes
+ * longer however many a client holds, and whichever it chooses. The bitmap goes with the last of them.
  *
  * The worker that owns the session calls; the memory is from its region.
  */
@@ -14,9 +15,9 @@
 #include "lib/mem/mem.h"
 
 struct packet_ids {
-    uint32_t mask;
+    uint32_t mask; /* of the slots; 0: it is the bitmap */
     uint32_t count;
-    uint16_t slots[]; /* 0: free */
+    uint64_t bits[]; /* one for each identifier; or slots of 16 bits: see packet_ids.c */
 };
 
 static inline uint32_t packet_ids_count(const struct packet_ids *ids)
@@ -30,7 +31,7 @@ bool packet_ids_contain(const struct packet_ids *ids, uint16_t id);
 bool packet_ids_add(struct packet_ids **ids, uint16_t id, struct mem_region *memory);
 
 /* Removes an identifier; false if it was not in the set. */
-bool packet_ids_remove(struct packet_ids *ids, uint16_t id);
+bool packet_ids_remove(struct packet_ids **ids, uint16_t id, struct mem_region *memory);
 
 /* Empties the set. */
 void packet_ids_free(struct packet_ids **ids, struct mem_region *memory);

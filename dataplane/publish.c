@@ -184,7 +184,7 @@ static enum packet_result publish_refuse(struct worker *worker, struct client *c
         return PACKET_DONE;
     }
     if (publish->qos == 2) {
-        packet_ids_remove(client->session->received, publish->packet_id);
+        packet_ids_remove(&client->session->received, publish->packet_id, worker->memory);
     }
     if (publish->qos > 0) {
         client_send_ack(worker, client, publish->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, publish->packet_id, reason);
@@ -260,7 +260,7 @@ static enum packet_result publish_once(struct worker *worker, struct client *cli
     }
     const enum packet_result result = publish_route(worker, client, header, body, publish, 1);
     if (result == PACKET_WAIT) {
-        packet_ids_remove(session->received, publish->packet_id);
+        packet_ids_remove(&session->received, publish->packet_id, worker->memory);
     } else if (result == PACKET_DONE && packet_ids_contain(session->received, publish->packet_id)) {
         client->unreleased++;
     }
@@ -465,7 +465,7 @@ enum packet_result pubrel_handle(struct worker *worker, struct client *client, c
     if (result != PACKET_DONE) {
         return result;
     }
-    const bool known = packet_ids_remove(client->session->received, ack.packet_id);
+    const bool known = packet_ids_remove(&client->session->received, ack.packet_id, worker->memory);
     client->unreleased -= client->unreleased > 0;
     client_send_ack(worker, client, MQTT_PUBCOMP, ack.packet_id,
                     known || client->version != MQTT_V5 ? MQTT_REASON_SUCCESS
