@@ -91,6 +91,21 @@ def receive_maximum(router):
 
 
 @test(targets=pollux)
+def no_receive_maximum_before_5(router):
+    """Older clients are not told of a Receive Maximum and know none: they may have every identifier unreleased."""
+    connection = connected(router, "x", 4)
+    count = 65535
+    for start in range(1, count + 1, 5000):
+        numbers = range(start, min(start + 5000, count + 1))
+        connection.send(b"".join(wire.publish(router.topic("a"), b"", 2, 4, number) for number in numbers))
+        for number in numbers:
+            equal(connection.packet(), (0x50, struct.pack(">H", number)), "PUBREC")
+    connection.send(b"".join(packet(0x62, struct.pack(">H", number)) for number in range(1, count + 1)))
+    for number in range(1, count + 1):
+        equal(connection.packet(), (0x70, struct.pack(">H", number)), "PUBCOMP")
+
+
+@test(targets=pollux)
 def packet_too_large(router):
     """0x95, as soon as the length is there."""
     connection = Wire(router)
