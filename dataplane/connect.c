@@ -225,7 +225,7 @@ static bool will_set(struct worker *worker, struct session *session, const struc
     struct publication will = {
         .topic = connect->will_topic,
         .payload = connect->will_payload,
-        .publisher = session->handle,
+        .publisher = session->id_hash,
         .qos = connect->will_qos,
         .retain = connect->will_retain,
     };

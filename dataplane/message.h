@@ -25,7 +25,7 @@ struct message {
     uint32_t properties_length; /* encoded MQTT 5 properties that travel with the message, without expiry and alias */
     uint32_t payload_length;
     uint64_t expires;   /* microseconds, 0: never [MQTT-3.3.2-5] */
-    uint64_t publisher; /* session handle of the publisher for No Local, 0: the router itself */
+    uint64_t publisher; /* client identifier of the publisher, hashed, for No Local; 0: the router itself */
     uint64_t moment;    /* of a retained message: which subscriptions it has reached by itself (retained.h) */
     uint8_t bytes[];    /* topic, properties, payload */
 };

@@ -222,7 +222,7 @@ static enum packet_result publish_route(struct worker *worker, struct client *cl
     struct publication publication = {
         .topic = publish->topic,
         .payload = publish->payload,
-        .publisher = client->session->handle,
+        .publisher = client->session->id_hash,
         .moment = publish->retain ? retained_moment(worker) : 0,
         .qos = publish->qos,
         .retain = publish->retain,

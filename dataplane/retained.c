@@ -10,7 +10,8 @@
 
 enum {
     WALK_SLICE = 128, /* nodes of a walk per iteration */
-    TURN_MAX = 128,   /* messages that a home on another worker may send in one turn */
+    MOMENT_WORKER_SHIFT = 56,
+    TURN_MAX = 128, /* messages that a home on another worker may send in one turn */
 };
 
 /* ---- Moments ---------------------------------------------------------------------------------------------------- */
@@ -18,7 +19,8 @@ enum {
 uint64_t retained_moment(const struct worker *worker)
 {
     /* Pairs with the release in retained_moment_next: who reads that count routes by what was subscribed before. */
-    return atomic_load_explicit(&worker->dataplane->moments, memory_order_acquire);
+    return (uint64_t)worker->index << MOMENT_WORKER_SHIFT |
+           atomic_load_explicit(&worker->dataplane->moments, memory_order_acquire);
 }
 
 uint64_t retained_moment_next(struct worker *worker)
@@ -29,8 +31,9 @@ uint64_t retained_moment_next(struct worker *worker)
 /* Has it come by the subscription already? */
 static bool was_routed(const struct retained_query *query, const struct message *message)
 {
-    const bool here = session_handle_worker(message->publisher) == query->worker;
-    return message->moment >= (here ? query->since.here : query->since.everywhere);
+    const bool here = message->moment >> MOMENT_WORKER_SHIFT == query->worker;
+    const uint64_t count = message->moment & ((UINT64_C(1) << MOMENT_WORKER_SHIFT) - 1);
+    return count >= (here ? query->since.here : query->since.everywhere);
 }
 
 /* ---- Homes ------------------------------------------------------------------------------------------------------ */
@@ -160,6 +163,7 @@ bool retained_request(struct worker *worker, const struct session *session, stru
     }
     *query = (struct retained_query){
         .session = session->handle,
+        .publisher = session->id_hash,
         .since = *since,
         .identifier = identifier,
         .options = options,
@@ -267,7 +271,7 @@ static bool walk_deliver(void *arg, void *match)
     if (message->expires != 0 && message->expires < worker->now) {
         return true; /* its timer is about to take it out */
     }
-    if ((query->options & TOPIC_OPTION_NO_LOCAL) != 0 && message->publisher == query->session) {
+    if ((query->options & TOPIC_OPTION_NO_LOCAL) != 0 && message->publisher == query->publisher) {
         return true; /* [MQTT-3.8.3-3] */
     }
     if (was_routed(query, message)) {

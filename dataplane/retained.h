@@ -40,7 +40,8 @@ struct retained_since {
 
 /* "Send what matches": from the subscriber's worker to a home. A block of the sender's memory. */
 struct retained_query {
-    uint64_t session; /* handle */
+    uint64_t session;   /* handle */
+    uint64_t publisher; /* the same client as message.h names it */
     struct retained_since since;
     uint32_t identifier; /* subscription identifier, 0: none */
     uint8_t options;     /* of the subscription */
@@ -81,7 +82,8 @@ struct retained_walk_job {
     struct retained_query query; /* must be last: its filter follows */
 };
 
-/* For a message that is to be retained: asked before it is routed. */
+/* For a message that is to be retained: asked before it is routed. The worker in the uppermost byte, below it the
+ * count. */
 uint64_t retained_moment(const struct worker *worker);
 
 /* A new moment: every message that gets it or a later one sees what this worker has subscribed to by now. */

@@ -34,7 +34,7 @@ static struct session *member_session(const struct topic_member *member)
 static bool is_excluded(const struct topic_member *member, const struct publication *publication)
 {
     return (topic_member_options(member) & TOPIC_OPTION_NO_LOCAL) != 0 &&
-           member_session(member)->handle == publication->publisher;
+           member_session(member)->id_hash == publication->publisher;
 }
 
 /* REQ MQTT-5 [MQTT-3.8.4-8]: the lower of the two QoS [test: messages/lower_quality_counts] */

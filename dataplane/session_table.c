@@ -37,12 +37,12 @@ static struct mqtt_span id_of(const struct session *session)
 
 static uint64_t id_hash(const struct session_table *table, struct mqtt_span client_id)
 {
-    return topic_hash(&table->seed, client_id.data, client_id.length);
+    return topic_hash(&table->seed, client_id.data, client_id.length) | UINT64_C(1) << 63;
 }
 
 static uint32_t session_hash(const void *session)
 {
-    return ((const struct session *)session)->id_hash;
+    return (uint32_t)((const struct session *)session)->id_hash;
 }
 
 static bool session_has_id(const void *session, const void *wanted)
@@ -109,7 +109,7 @@ bool session_table_add(struct session_table *table, struct session *session)
     if (slot == NO_SLOT && table->used == table->size) {
         return false;
     }
-    session->id_hash = (uint32_t)hash;
+    session->id_hash = hash;
     if (!hash_table_add(&table->by_client_id, hash, session)) {
         return false;
     }

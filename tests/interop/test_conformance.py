@@ -366,6 +366,11 @@ def no_local_retained(router):
     client.packet()
     client.subscribe(topic, 0x05, 5)
     client.expect_nothing()
+    client.send(wire.disconnect)
+    client.wait_closed()
+    client = connected(router, "x", 5)
+    client.subscribe(topic, 0x05, 5)
+    client.expect_nothing()  # another session, the same client identifier
     client.subscribe(topic, 0x01, 5)
     equal(client.published(5).payload, b"own", "without No Local")
 
