@@ -81,6 +81,7 @@ static uint64_t *publish_violation(struct worker *worker, const struct client *c
         *reason = MQTT_REASON_RETAIN_NOT_SUPPORTED; /* [MQTT-3.2.2-14] */
         return &worker->counters.violated_retain;
     }
+    /* Older clients have no word for a maximum: they may have a message under way for each identifier. */
     if (client->version == MQTT_V5 && publish->qos > 0 && client->unreleased >= config->receive_maximum &&
         (publish->qos == 1 || !packet_ids_contain(client->session->received, publish->packet_id))) {
         /* REQ MQTT-5 [MQTT-3.3.4-7]: no more than Receive Maximum [test: conformance/receive_maximum_exceeded] */

@@ -90,6 +90,21 @@ def receive_maximum(router):
         equal(disconnected(connection), [0x93], f"one more of QoS {qos}")
 
 
+@test()
+def receive_maximum_before_5(router):
+    """MQTT 3.1.1 has no Receive Maximum: a client may have more QoS 2 messages unreleased than a 5.0 client may."""
+    connection = connected(router, "x", 4)
+    numbers = range(1, 3001)
+    for number in numbers:
+        connection.send(wire.publish(router.topic("a"), b"x", 2, 4, number))
+    for number in numbers:
+        equal(connection.packet(), (0x50, struct.pack(">H", number)), "PUBREC")
+    for number in numbers:
+        connection.send(b"\x62\x02" + struct.pack(">H", number))
+    for number in numbers:
+        equal(connection.packet(), (0x70, struct.pack(">H", number)), "PUBCOMP")
+
+
 @test(targets=pollux)
 def no_receive_maximum_before_5(router):
     """Older clients are not told of a Receive Maximum and know none: they may have every identifier unreleased."""
