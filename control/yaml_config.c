@@ -1,6 +1,7 @@
 /* Reading the configuration file: see control/yaml_config.h. */
 #include "control/yaml_config.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <string.h>
 #include <yaml.h>
@@ -69,13 +70,16 @@ struct suggestion {
     uint32_t distance;
 };
 
+/* With more than half of its letters changed any word is any other. */
 static void suggest(struct suggestion *best, const char *wanted, const char *known)
 {
     uint32_t d = distance(wanted, known);
-    /* A name that somebody shortened or lengthened is meant too, however far it is. */
     size_t wanted_length = strlen(wanted);
+    /* A name that somebody shortened or lengthened is meant too, however far it is. */
     if (d != UINT32_MAX && wanted_length >= 3 && (strstr(known, wanted) || strstr(wanted, known)))
         d = d < 2 ? d : 2;
+    else if (d > wanted_length / 2)
+        return;
     if (d < best->distance)
         *best = (struct suggestion){known, d};
 }
@@ -83,14 +87,17 @@ static void suggest(struct suggestion *best, const char *wanted, const char *kno
 static void unknown_section(struct walk *walk, const yaml_node_t *key, const char *name)
 {
     struct suggestion best = {NULL, 4};
+    char names[160];
+    int length = 0;
     for (size_t i = 0; i < schema_section_count; i++)
         suggest(&best, name, schema_sections[i].name);
+    for (size_t i = 0; i < schema_section_count && (size_t)length < sizeof names; i++)
+        length +=
+            snprintf(names + length, sizeof names - (size_t)length, "%s%s", i ? ", " : "", schema_sections[i].name);
     if (best.name)
         mistake(walk, key, "%.60s: there is no such section; did you mean '%s'?", name, best.name);
     else
-        mistake(walk, key,
-                "%.60s: there is no such section; sections are dataplane, ports, listeners, tcp, mqtt, authentication",
-                name);
+        mistake(walk, key, "%.60s: there is no such section; sections are %s", name, names);
 }
 
 static void unknown_leaf(struct walk *walk, const yaml_node_t *key, const char *path, const char *name,
@@ -278,6 +285,28 @@ static void take_root(struct walk *walk, const yaml_node_t *root)
     }
 }
 
+static void not_yaml(struct walk *walk, const yaml_parser_t *parser)
+{
+    walk->mistakes++;
+    fprintf(walk->report, "%s:%zu:%zu: not valid YAML: %s%s%s\n", walk->file, parser->problem_mark.line + 1,
+            parser->problem_mark.column + 1, parser->context ? parser->context : "", parser->context ? ", " : "",
+            parser->problem ? parser->problem : "cannot be read");
+}
+
+/* What stands behind the first document would count for nothing, and nobody would know. */
+static void check_end(struct walk *walk, yaml_parser_t *parser)
+{
+    yaml_document_t document;
+    if (!yaml_parser_load(parser, &document)) {
+        not_yaml(walk, parser);
+        return;
+    }
+    const yaml_node_t *root = yaml_document_get_root_node(&document);
+    if (root)
+        mistake(walk, root, "a second document; a configuration is one: take the '---' before it away");
+    yaml_document_delete(&document);
+}
+
 /* The document is loaded as a whole, because messages need the places of keys and values. Aliases make nodes shared,
  * even circular; the walk follows the schema, whose depth is fixed, so it ends. */
 static void load_and_walk(struct walk *walk, const char *text, size_t length)
@@ -293,13 +322,49 @@ static void load_and_walk(struct walk *walk, const char *text, size_t length)
         walk->document = &document;
         take_root(walk, yaml_document_get_root_node(&document));
         yaml_document_delete(&document);
+        check_end(walk, &parser);
     } else {
-        walk->mistakes++;
-        fprintf(walk->report, "%s:%zu:%zu: not valid YAML: %s%s%s\n", walk->file, parser.problem_mark.line + 1,
-                parser.problem_mark.column + 1, parser.context ? parser.context : "", parser.context ? ", " : "",
-                parser.problem ? parser.problem : "cannot be read");
+        not_yaml(walk, &parser);
     }
     yaml_parser_delete(&parser);
+}
+
+/* ---- what only the whole configuration shows --------------------------------------------------------------------- */
+
+/* The line of the setting, or of the entry's name, that the sentence begins with; 0: the file has none. */
+static uint32_t line_of(const struct walk *walk, const char *sentence)
+{
+    const struct shm_config *config = &walk->config->dataplane;
+    for (size_t i = 0; walk->origin && i < schema_section_count; i++)
+        for (uint32_t j = 0; j < schema_sections[i].leaf_count; j++) {
+            char begin[SCHEMA_PATH_SIZE];
+            snprintf(begin, sizeof begin, "%s.%s:", schema_sections[i].name, schema_sections[i].leaves[j].name);
+            if (!schema_sections[i].list && strncmp(sentence, begin, strlen(begin)) == 0)
+                return walk->origin->lines[i][0][j];
+            if (!schema_sections[i].list || strcmp(schema_sections[i].leaves[j].name, "name") != 0)
+                continue;
+            const bool ports = strcmp(schema_sections[i].name, "ports") == 0;
+            for (uint32_t index = 0; index < (ports ? config->port_count : config->listener_count); index++) {
+                snprintf(begin, sizeof begin, "%s %s:", ports ? "port" : "listener",
+                         ports ? config->ports[index].name : config->listeners[index].name);
+                if (strncmp(sentence, begin, strlen(begin)) == 0)
+                    return walk->origin->lines[i][index][j];
+            }
+        }
+    return 0;
+}
+
+static void check_whole(struct walk *walk)
+{
+    struct shm_error error;
+    if (shm_config_validate(&walk->config->dataplane, &error) == 0)
+        return;
+    const uint32_t line = line_of(walk, error.text);
+    walk->mistakes++;
+    if (line)
+        fprintf(walk->report, "%s:%u: %s\n", walk->file, line, error.text);
+    else
+        fprintf(walk->report, "%s: %s\n", walk->file, error.text);
 }
 
 int yaml_config_read(FILE *input, const char *name, struct control_config *config, struct config_origin *origin,
@@ -316,14 +381,13 @@ int yaml_config_read(FILE *input, const char *name, struct control_config *confi
             schema_set_defaults(&schema_sections[i], config);
     size_t length = fread(text, 1, sizeof text, input);
     if (ferror(input))
-        mistake(&walk, NULL, "cannot be read");
+        mistake(&walk, NULL, "cannot be read: %s", strerror(errno));
     else if (length > FILE_SIZE_MAX)
         mistake(&walk, NULL, "larger than %u bytes", FILE_SIZE_MAX);
     else
         load_and_walk(&walk, text, length);
-    struct shm_error error;
-    if (walk.mistakes == 0 && shm_config_validate(&config->dataplane, &error) != 0)
-        mistake(&walk, NULL, "%s", error.text);
+    if (walk.mistakes == 0)
+        check_whole(&walk);
     if (walk.mistakes > MISTAKES_MAX)
         fprintf(report, "%s: %u more mistakes\n", name, walk.mistakes - MISTAKES_MAX);
     config->dataplane.authentication.users = config->users_file[0] != '\0';

@@ -185,13 +185,27 @@ static bool bytes_zero(const uint8_t *bytes, size_t size)
     return true;
 }
 
-/* An address that a host can have: not the unspecified one, not multicast, not the limited broadcast or loopback. */
+/* An address that a host can have: not the unspecified one, not multicast, not the limited broadcast or loopback, and
+ * no IPv4 address in IPv6's clothes. */
 static bool address_usable(const struct shm_address *address)
 {
     const uint8_t *bytes = address->bytes;
     if (address->family == 4)
         return bytes[0] != 0 && bytes[0] != 127 && bytes[0] < 224;
-    return address->family == 6 && bytes[0] != 0xff && !bytes_zero(bytes, 15);
+    const bool mapped = bytes_zero(bytes, 10) && bytes[10] == 0xff && bytes[11] == 0xff;
+    return address->family == 6 && bytes[0] != 0xff && !bytes_zero(bytes, 15) && !mapped;
+}
+
+/* The first and the last address of an IPv4 network are its number and its broadcast address, but for links of two
+ * (RFC 3021). */
+static bool names_its_network(const struct shm_address *address)
+{
+    if (address->family != 4 || address->prefix > 30)
+        return false;
+    const uint32_t value = (uint32_t)address->bytes[0] << 24 | (uint32_t)address->bytes[1] << 16 |
+                           (uint32_t)address->bytes[2] << 8 | address->bytes[3];
+    const uint32_t mask = UINT32_MAX >> address->prefix;
+    return (value & mask) == 0 || (value & mask) == mask;
 }
 
 static bool same_address(const struct shm_address *a, const struct shm_address *b)
@@ -217,6 +231,10 @@ static int gateway_check(const struct shm_port *port, const struct shm_address *
         return 0;
     if (gateway->family != family || !address_usable(gateway))
         return shm_error_set(error, "port %s: the gateway is not an IPv%u address of a host", port->name, family);
+    for (uint32_t i = 0; i < port->address_count; i++)
+        if (same_address(&port->addresses[i], gateway))
+            return shm_error_set(error, "port %s: the IPv%u gateway is an address of the port itself", port->name,
+                                 family);
     bool link_local = family == 6 && gateway->bytes[0] == 0xfe && (gateway->bytes[1] & 0xc0) == 0x80;
     for (uint32_t i = 0; i < port->address_count; i++)
         if (link_local || same_network(&port->addresses[i], gateway))
@@ -237,6 +255,12 @@ static int port_addresses_check(const struct shm_port *port, struct shm_error *e
         if (address->prefix == 0 || address->prefix > (address->family == 4 ? 32 : 128))
             return shm_error_set(error, "port %s: address %u: prefix length %u is outside of 1..%u", port->name, i + 1,
                                  address->prefix, address->family == 4 ? 32 : 128);
+        if (names_its_network(address))
+            return shm_error_set(error, "port %s: address %u is that of its network, or its broadcast address",
+                                 port->name, i + 1);
+        for (uint32_t j = 0; j < i; j++)
+            if (same_address(&port->addresses[j], address))
+                return shm_error_set(error, "port %s: addresses %u and %u are the same", port->name, j + 1, i + 1);
         if (address->family == 6 && port->mtu < 1280)
             return shm_error_set(error, "port %s: ports.mtu: IPv6 needs at least 1280 (RFC 8200 section 5), not %u",
                                  port->name, port->mtu);

@@ -100,9 +100,17 @@ Test(config, refuses_counts_and_texts_that_leave_their_arrays)
 
 Test(config, refuses_addresses_that_no_host_can_have)
 {
-    const struct shm_address bad[] = {address4(0, 0, 0, 0, 24),    address4(127, 0, 0, 1, 8),
-                                      address4(224, 0, 0, 1, 24),  address4(255, 255, 255, 255, 32),
-                                      {.family = 6, .prefix = 64}, {.bytes = {0xff, 2}, .family = 6, .prefix = 64},
+    const struct shm_address bad[] = {address4(0, 0, 0, 0, 24),
+                                      address4(127, 0, 0, 1, 8),
+                                      address4(224, 0, 0, 1, 24),
+                                      address4(255, 255, 255, 255, 32),
+                                      {.family = 6, .prefix = 64},
+                                      {.bytes = {0xff, 2}, .family = 6, .prefix = 64},
+                                      {.bytes = {[10] = 0xff, 0xff, 198, 18, 0, 1}, .family = 6, .prefix = 120},
+                                      address4(198, 18, 0, 0, 24),
+                                      address4(198, 18, 0, 255, 24),
+                                      address4(198, 18, 0, 4, 30),
+                                      address4(198, 18, 0, 7, 30),
                                       {.family = 9, .prefix = 1}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct shm_config *config = valid();
@@ -113,6 +121,11 @@ Test(config, refuses_addresses_that_no_host_can_have)
     struct shm_config *config = valid();
     config->ports[0].addresses[0].prefix = 33;
     expect_refused(config, "prefix length");
+    config->ports[0].addresses[0] = address4(198, 18, 0, 0, 31);
+    cr_assert_eq(shm_config_validate(config, NULL), 0, "a link of two has no broadcast address");
+    config->ports[0].address_count = 2;
+    config->ports[0].addresses[1] = config->ports[0].addresses[0];
+    expect_refused(config, "addresses 1 and 2 are the same");
 }
 
 Test(config, refuses_what_does_not_fit_together)
@@ -127,6 +140,8 @@ Test(config, refuses_what_does_not_fit_together)
     config = valid();
     config->ports[0].gateway4 = address4(198, 19, 0, 1, 0);
     expect_refused(config, "gateway");
+    config->ports[0].gateway4 = address4(198, 18, 0, 1, 0);
+    expect_refused(config, "an address of the port itself");
     config->ports[0].gateway4 = address4(198, 18, 0, 254, 0);
     cr_assert_eq(shm_config_validate(config, NULL), 0);
     config->ports[1] = config->ports[0];
