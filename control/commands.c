@@ -366,7 +366,7 @@ static int fill_kick(struct shm_request *message, const char *who, struct shm_er
     size_t length = who ? strlen(who) : 0;
     char *end = NULL;
     if (length == 0)
-        return shm_error_set(error, "kick needs a client id, or #HANDLE as `show clients` prints it");
+        return shm_error_set(error, "kick needs a client id, or #HANDLE as `show clients --json` prints it");
     if (who[0] == '#' && (message->kick.handle = strtoull(who + 1, &end, 0)) != 0 && *end == '\0')
         return 0;
     message->kick.handle = 0;
@@ -508,6 +508,19 @@ static bool start_request(struct command *command, bool status_is_enough)
     return command->pending != 0;
 }
 
+/* A list may be empty: the fields of its records are known all the same. Those of a worker are more, but there is one.
+ */
+static int check_fields(const struct command *command, enum shm_request_type type, struct shm_error *error)
+{
+    const struct shm_reply reply = {.type = (uint16_t)type, .status = SHM_REPLY_RECORD};
+    if (type == SHM_REQUEST_WORKERS)
+        return 0;
+    json_t *record = json_from_reply(&reply);
+    const int result = record_list_check(&command->list, record, error);
+    json_decref(record);
+    return result;
+}
+
 /* Returns false when the reply is complete. */
 static bool run(struct command *command, struct shm_error *error)
 {
@@ -538,6 +551,8 @@ static bool run(struct command *command, struct shm_error *error)
     }
     if (listing->show)
         return listing->show(command), false;
+    if (check_fields(command, listing->type, error) != 0)
+        return put_error(&command->sink, error->text), false;
     command->message.type = (uint16_t)listing->type;
     if (listing->type == SHM_REQUEST_CLIENTS || listing->type == SHM_REQUEST_CONNECTIONS)
         hint_prefix(&command->message, command->list.filter);

@@ -59,27 +59,64 @@ static int no_such_field(json_t *record, const char *name, struct shm_error *err
     int length = 0;
     const char *key;
     json_t *value;
-    json_object_foreach(record, key, value) if ((size_t)length < sizeof names) length +=
-        snprintf(names + length, sizeof names - (size_t)length, "%s%s", length ? ", " : "", key);
+    json_object_foreach(record, key, value)
+    {
+        const bool fits = (size_t)length + strlen(key) + sizeof ", , ..." < sizeof names;
+        length +=
+            snprintf(names + length, sizeof names - (size_t)length, "%s%s", length ? ", " : "", fits ? key : "...");
+        if (!fits)
+            break;
+    }
     return shm_error_set(error, "there is no field '%.40s'; fields: %s", name, names);
+}
+
+/* The number behind '>' or '<'. */
+static bool bound_of(const char *pattern, double *bound)
+{
+    char *end;
+    *bound = strtod(pattern + 1, &end);
+    return (pattern[0] == '>' || pattern[0] == '<') && end != pattern + 1 && *end == '\0';
 }
 
 /* Numbers are compared as text too, so that `port=188*` means what it looks like. */
 static bool value_matches(const json_t *value, const char *pattern)
 {
     char text[32];
+    double bound;
     if (json_is_string(value))
         return fnmatch(pattern, json_string_value(value), 0) == 0;
     if (json_is_boolean(value))
         return strcmp(pattern, json_is_true(value) ? "true" : "false") == 0;
     if (!json_is_number(value))
         return false;
-    if (pattern[0] == '>')
-        return json_number_value(value) > strtod(pattern + 1, NULL);
-    if (pattern[0] == '<')
-        return json_number_value(value) < strtod(pattern + 1, NULL);
+    if (bound_of(pattern, &bound))
+        return pattern[0] == '>' ? json_number_value(value) > bound : json_number_value(value) < bound;
     snprintf(text, sizeof text, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
     return fnmatch(pattern, text, 0) == 0;
+}
+
+static int check_pattern(const char *name, const json_t *value, const char *pattern, struct shm_error *error)
+{
+    double bound;
+    if (!json_is_number(value) || (pattern[0] != '>' && pattern[0] != '<') || bound_of(pattern, &bound))
+        return 0;
+    return shm_error_set(error, "filter %.60s: '%.60s' is not a number", name, pattern + 1);
+}
+
+int record_list_check(const struct record_list *list, json_t *record, struct shm_error *error)
+{
+    const char *key;
+    json_t *pattern;
+    json_object_foreach(list->filter, key, pattern)
+    {
+        const json_t *value = find_field(record, key);
+        if (!value)
+            return no_such_field(record, key, error);
+        if (check_pattern(key, value, json_string_value(pattern), error) != 0)
+            return -1;
+    }
+    const char *sort = list->sort ? list->sort + (list->sort[0] == '-') : NULL;
+    return sort && !find_field(record, sort) ? no_such_field(record, sort, error) : 0;
 }
 
 /* 1: matches, 0: does not, -1: no such field. */
@@ -143,6 +180,9 @@ enum record_list_result record_list_offer(struct record_list *list, json_t *reco
 {
     if (!list->sort && list->limit && list->emitted >= list->limit)
         return RECORD_LIST_FULL;
+    if (!list->checked && record_list_check(list, record, error) != 0)
+        return RECORD_LIST_ERROR;
+    list->checked = true;
     int matches = filter_matches(list, record, error);
     if (matches < 0)
         return RECORD_LIST_ERROR;

@@ -22,6 +22,7 @@ struct record_list {
     uint64_t limit;   /* 0: no limit */
     uint64_t emitted;
     uint64_t matched;
+    bool checked;  /* filter and order, by the first record */
     json_t **best; /* sorted, largest first */
     uint32_t best_count;
 };
@@ -34,8 +35,12 @@ enum record_list_result {
     RECORD_LIST_EMIT,  /* pass this record on now */
     RECORD_LIST_SKIP,  /* filtered out, or kept for the sorted end */
     RECORD_LIST_FULL,  /* the limit is reached: no need to ask for more */
-    RECORD_LIST_ERROR, /* the record has no such field */
+    RECORD_LIST_ERROR, /* the record has no such field, or the pattern cannot be one of it */
 };
+
+/* Can the filter and the order be meant for records with the fields of this one? For lists that may be empty, where a
+ * wrong name would else look like a right one. Returns -1 with the reason. */
+int record_list_check(const struct record_list *list, json_t *record, struct shm_error *error);
 
 /* Would the filter let this record through? Also when it has no such field: offering it then says so. */
 bool record_list_wants(const struct record_list *list, json_t *record);

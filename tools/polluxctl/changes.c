@@ -114,7 +114,10 @@ static void print_changes(const struct look *now, const struct look *before, con
         putchar('\n');
         json_decref(document);
     } else {
+        const char *state = json_string_value(json_object_get(now->dataplane, "state"));
         print_table(changes, seconds, options);
+        if (!state || strcmp(state, "running") != 0)
+            verb_print_not_running(now->dataplane);
     }
     fflush(stdout);
     json_decref(changes);

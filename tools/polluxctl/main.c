@@ -53,11 +53,11 @@ static int add_capture(struct options *options, const char *field, const char *t
     return 0;
 }
 
-static int take_number(const char *text, const char *name, long *value)
+static int take_number(const char *text, const char *name, long least, long *value)
 {
     char *end = NULL;
     *value = strtol(text, &end, 10);
-    if (*text == '\0' || *end != '\0' || *value < 0 || *value > 1000000000)
+    if (*text == '\0' || *end != '\0' || *value < least || *value > 1000000000)
         return usage_error(name, text);
     return 0;
 }
@@ -110,7 +110,7 @@ static int take_options(int argc, char **argv, const char *letters, struct optio
             options->sort = optarg;
             break;
         case 'n':
-            error = take_number(optarg, "--limit takes a number, not ", &options->limit);
+            error = take_number(optarg, "--limit takes a number above 0, not ", 1, &options->limit);
             break;
         case 'w':
             if (captures)
@@ -125,12 +125,10 @@ static int take_options(int argc, char **argv, const char *letters, struct optio
             error = add_capture(options, table[which].name, optarg);
             break;
         case 't':
-            error = take_number(optarg, "--timeout takes seconds, not ", &options->timeout);
+            error = take_number(optarg, "--timeout takes seconds, not ", 0, &options->timeout);
             break;
         case 'i':
-            error = take_number(optarg, "--interval takes seconds, not ", &options->interval);
-            if (error == 0 && options->interval == 0)
-                error = usage_error("--interval takes seconds above 0, not ", optarg);
+            error = take_number(optarg, "--interval takes seconds above 0, not ", 1, &options->interval);
             break;
         case '1':
             options->once = true;
@@ -139,13 +137,13 @@ static int take_options(int argc, char **argv, const char *letters, struct optio
             options->all = true;
             break;
         case OPTION_WORKER:
-            error = take_number(optarg, "--worker takes the number of a worker, not ", &options->worker);
+            error = take_number(optarg, "--worker takes the number of a worker, not ", 0, &options->worker);
             break;
         case OPTION_TO:
             options->to = optarg;
             break;
         case OPTION_RATE:
-            error = take_number(optarg, "--rate takes clients a second, not ", &options->rate);
+            error = take_number(optarg, "--rate takes clients a second above 0, not ", 1, &options->rate);
             break;
         case OPTION_PERMANENT:
             options->permanent = true;
@@ -167,6 +165,11 @@ static int take_options(int argc, char **argv, const char *letters, struct optio
     return error;
 }
 
+static bool begins(const char *name, const char *word)
+{
+    return strncmp(name, word, strlen(word)) == 0;
+}
+
 static int run(int count, char **words, const struct options *options)
 {
     int used = 0;
@@ -175,7 +178,7 @@ static int run(int count, char **words, const struct options *options)
         return options->help || count ? EXIT_OK : EXIT_USAGE;
     }
     /* `polluxctl show --help` asks what can be shown: that is in the overview. */
-    if (options->help && count == 1 && strncmp("show", words[0], strlen(words[0])) == 0) {
+    if (options->help && count == 1 && (begins("show", words[0]) || begins("user", words[0]))) {
         verb_print_usage(stdout);
         return EXIT_OK;
     }
@@ -218,6 +221,15 @@ static const char *letters_for(const char *word)
     return captures ? "r:jt:w:Vh" : "r:jf:s:n:wt:i:1aVh";
 }
 
+/* Figures that a full disk or a closed descriptor has swallowed are no success. */
+static int after_output(int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    fputs("polluxctl: standard output cannot be written to\n", stderr);
+    return status == EXIT_OK ? EXIT_REFUSED : status;
+}
+
 int main(int argc, char **argv)
 {
     struct options options = {.run_dir = "/run/pollux", .timeout = 30, .worker = -1};
@@ -242,5 +254,5 @@ int main(int argc, char **argv)
     }
     json_decref(options.filter);
     json_decref(options.capture);
-    return status;
+    return after_output(status);
 }

@@ -25,6 +25,10 @@ static enum exit_status run_user(const struct verb *verb, const char *argument, 
 static enum exit_status run_wait(const struct verb *verb, const char *argument, const struct options *options);
 static enum exit_status run_completion(const struct verb *verb, const char *argument, const struct options *options);
 
+/* What the usage line has behind a verb's words. */
+#define LIST " [--filter F=VALUE]... [--sort F] [--limit N] [--wide] [--json]"
+#define COUNTS LIST " [--worker N] [--interval S [--once]]"
+
 static const struct verb verbs[] = {
     {{"show", "runtime"},
      NULL,
@@ -34,13 +38,15 @@ static const struct verb verbs[] = {
      "long "
      "iterations took.",
      "polluxctl show runtime\npolluxctl --json show runtime | jq '.records[].\"busy-permille\"'\n",
-     run_show},
+     run_show,
+     .usage = LIST},
     {{"show", "ports"},
      NULL,
      true,
      "Network ports: driver, link, addresses, offloads, packets, errors and drops.",
      "polluxctl show ports\npolluxctl show ports --filter name=lan0\n",
-     run_show},
+     run_show,
+     .usage = LIST},
     {{"show", "clients"},
      NULL,
      true,
@@ -49,20 +55,23 @@ static const struct verb verbs[] = {
      "polluxctl show clients --filter 'id=dev-*' --filter state=offline\n"
      "polluxctl show clients --filter transport=websocket\n"
      "polluxctl show clients --filter 'dropped=>0' --sort dropped\n",
-     run_show},
+     run_show,
+     .usage = LIST},
     {{"show", "connections"},
      NULL,
      true,
      "TCP connections: state, congestion window, round trip, queues, retransmissions.",
      "polluxctl show connections --sort retransmits --limit 10\n"
      "polluxctl show connections --filter 'send-queue=>0'\n",
-     run_show},
+     run_show,
+     .usage = LIST},
     {{"show", "listeners"},
      NULL,
      true,
      "What clients can connect to, and how many are.",
      "polluxctl show listeners\npolluxctl show listeners --filter transport=websocket\n",
-     run_show},
+     run_show,
+     .usage = LIST},
     {{"show", "counters"},
      NULL,
      true,
@@ -72,6 +81,7 @@ static const struct verb verbs[] = {
      "polluxctl show counters --filter 'name=*drop*' --filter 'value=>0'\n"
      "polluxctl show counters --filter group=mqtt --interval 5\n",
      run_show,
+     .usage = COUNTS,
      .counts = true},
     {{"show", "tcp"},
      NULL,
@@ -85,31 +95,36 @@ static const struct verb verbs[] = {
      "polluxctl show tcp --filter 'name=drop*'\npolluxctl show tcp --interval 5\n"
      "polluxctl show tcp --json --all | jq '.records[] | select(.name==\"tcp_timeouts\").value'\n",
      run_show,
+     .usage = COUNTS " [--all]",
      .counts = true},
     {{"show", "census"},
      NULL,
      true,
      "How many objects of each kind every worker holds.",
      "polluxctl show census\npolluxctl show census --filter object=sessions\n",
-     run_show},
+     run_show,
+     .usage = LIST},
     {{"show", "drain"},
      NULL,
      true,
      "Whether clients are sent to another server, and how many are left.",
      "polluxctl show drain\n",
-     run_show},
+     run_show,
+     .usage = LIST},
     {{"show", "config"},
      NULL,
      true,
      "Every setting in force and where its value comes from.",
      "polluxctl show config --filter 'path=mqtt.*'\npolluxctl show config --filter 'source=*:*'\n",
-     run_show},
+     run_show,
+     .usage = LIST},
     {{"show", "version"},
      NULL,
      true,
      "Versions of control and dataplane, and how long they run.",
      "polluxctl show version\n",
-     run_show},
+     run_show,
+     .usage = LIST},
     {{"top", NULL},
      NULL,
      false,
@@ -119,7 +134,8 @@ static const struct verb verbs[] = {
      "--json measure one interval and print it.",
      "polluxctl top\npolluxctl top --interval 1\npolluxctl top --once\n"
      "polluxctl top --once --sort backlog\npolluxctl top --json | jq '.workers[].\"cycles-per-message\"'\n",
-     top_run},
+     top_run,
+     .usage = " [--interval S] [--once] [--sort rate|backlog] [--limit N] [--wide] [--json]"},
     {{"capture", NULL},
      NULL,
      false,
@@ -140,14 +156,16 @@ static const struct verb verbs[] = {
      "polluxctl capture -w head.pcapng --address 198.18.0.0/24 --port 1883 --direction in --snap-length 128\n"
      "polluxctl capture -w - --packets 100 | tshark -r - -Y mqtt\n"
      "polluxctl capture --stop\n",
-     capture_run},
+     capture_run,
+     .usage = " -w FILE [OPTION]... | --stop"},
     {{"kick", NULL},
      "CLIENT",
      false,
      "Disconnect a client by its id, or by #HANDLE as `show clients --json` prints it. Its session stays as the client "
      "asked for.",
      "polluxctl kick dev-00042\npolluxctl kick '#0x1f'\n",
-     run_kick},
+     run_kick,
+     .usage = " [--json]"},
     {{"drain", NULL},
      NULL,
      false,
@@ -156,38 +174,44 @@ static const struct verb verbs[] = {
      "clients a second (1000). --stop lets clients in again.",
      "polluxctl drain --to broker2.example.net\npolluxctl drain --to 198.18.0.9:1883 --permanent --rate 200\n"
      "polluxctl show drain\npolluxctl drain --stop\n",
-     run_drain},
+     run_drain,
+     .usage = " --to HOST[:PORT] [--permanent] [--rate N] | --stop"},
     {{"user", "add"},
      "NAME",
      false,
      "Let a user log in, or change its password. The password is asked for, twice; from a pipe, it is the first line. "
      "Holds for the next login.",
      "polluxctl user add sensor-7\npwgen -s 20 1 | polluxctl user add sensor-7\n",
-     run_user},
+     run_user,
+     .usage = " [--json]"},
     {{"user", "delete"},
      "NAME",
      false,
      "Let a user log in no more. Clients that are connected stay; `kick` ends them.",
      "polluxctl user delete sensor-7\n",
-     run_user},
+     run_user,
+     .usage = " [--json]"},
     {{"user", "list"},
      NULL,
      true,
      "Who may log in.",
      "polluxctl user list\npolluxctl user list --filter 'name=sensor-*'\n",
-     run_show},
+     run_show,
+     .usage = LIST},
     {{"wait", "ready"},
      NULL,
      false,
      "Wait until the dataplane routes; for scripts. --timeout says for how long (30 s).",
      "polluxctl wait ready --timeout 10 && echo it routes\n",
-     run_wait},
+     run_wait,
+     .usage = " [--timeout S]"},
     {{"completion", "bash"},
      NULL,
      false,
      "Print the completion script for bash.",
      "source <(polluxctl completion bash)\n",
-     run_completion},
+     run_completion,
+     .usage = ""},
 };
 
 #define VERB_COUNT (sizeof verbs / sizeof verbs[0])
@@ -205,9 +229,12 @@ static int meaning(const char *word, const char *name)
 static void complain(const char *word, int depth, const char *first, bool ambiguous)
 {
     const char *before = "";
-    fprintf(stderr, "polluxctl: %s '%s'; ", ambiguous ? "more than one command begins with" : "there is no command",
-            word);
-    fputs(ambiguous ? "it may be" : "there are", stderr);
+    if (*word)
+        fprintf(stderr, "polluxctl: %s '%s'; %s",
+                ambiguous ? "more than one command begins with" : "there is no command", word,
+                ambiguous ? "it may be" : "there are");
+    else
+        fprintf(stderr, "polluxctl: %s needs another word:", first);
     for (size_t i = 0; i < VERB_COUNT; i++) {
         const char *name = verbs[i].words[depth];
         bool wanted = name && (depth == 0 || strcmp(verbs[i].words[0], first) == 0);
@@ -316,14 +343,9 @@ void verb_print_usage(FILE *output)
 void verb_print_help(FILE *output, const struct verb *verb)
 {
     const char *line = verb->examples;
-    fprintf(output, "Usage: polluxctl %s%s%s%s%s%s%s%s\n\n%s\n\nExamples:\n", verb->words[0], verb->words[1] ? " " : "",
+    fprintf(output, "Usage: polluxctl %s%s%s%s%s%s\n\n%s\n\nExamples:\n", verb->words[0], verb->words[1] ? " " : "",
             verb->words[1] ? verb->words[1] : "", verb->argument ? " " : "", verb->argument ? verb->argument : "",
-            verb->list ? " [--filter F=VALUE]... [--sort F] [--limit N] [--json]" : "",
-            verb->counts ? " [--worker N] [--interval S [--once]]" : "",
-            verb->counts && strcmp(verb->words[1], "tcp") == 0 ? " [--all]"
-            : verb->run == capture_run                         ? " -w FILE [OPTION]..."
-                                                               : "",
-            verb->help);
+            verb->usage, verb->help);
     while (*line) {
         size_t length = strcspn(line, "\n") + 1;
         fputs("  ", output);
@@ -471,15 +493,16 @@ static void print_running(const json_t *dataplane)
         puts("It runs another configuration than pollux-control has read: restart it to apply the file.");
 }
 
-static void print_not_running(const json_t *dataplane, const char *state)
+void verb_print_not_running(const json_t *dataplane)
 {
+    const char *state = json_string_value(json_object_get(dataplane, "state"));
     char since[64], text[CELL], duration[32];
     time_t at = (time_t)json_integer_value(json_object_get(dataplane, "since"));
     struct tm parts;
     strftime(since, sizeof since, "%Y-%m-%d %H:%M:%S", localtime_r(&at, &parts));
     format_duration((uint64_t)json_integer_value(json_object_get(dataplane, "since-seconds")), duration,
                     sizeof duration);
-    printf("dataplane: %s since %s (for %s): %s\n", state, since, duration,
+    printf("dataplane: %s since %s (for %s): %s\n", state ? state : "unknown", since, duration,
            view_value(json_object_get(dataplane, "text"), text, sizeof text));
 }
 
@@ -525,7 +548,7 @@ static void printer_close(struct printer *printer, const json_t *end, const char
     if (running)
         print_running(dataplane);
     else
-        print_not_running(dataplane, state ? state : "unknown");
+        verb_print_not_running(dataplane);
 }
 
 static enum exit_status print_reply(struct session *session, const struct view *view, const struct options *options)

@@ -37,7 +37,8 @@ struct verb {
     const char *help;
     const char *examples; /* lines */
     enum exit_status (*run)(const struct verb *verb, const char *argument, const struct options *options);
-    bool counts; /* shows counters: takes --worker, --interval, --once */
+    const char *usage; /* options, for the usage line */
+    bool counts;       /* shows counters: takes --worker, --interval, --once */
 };
 
 /* Find the verb that the words mean; each may be cut short while it stays unambiguous. `used` gets the number of words
@@ -53,6 +54,9 @@ enum exit_status verb_ask(struct session *session, const char *command, const ch
  * new reference or NULL. The session is closed; it has the reason of a failure. */
 enum exit_status verb_fetch(struct session *session, const struct options *options, const char *listing,
                             json_t *records, json_t **dataplane);
+
+/* Since when, and why, the dataplane that a reply speaks of does not run. */
+void verb_print_not_running(const json_t *dataplane);
 
 void verb_print_usage(FILE *output);                         /* of the program */
 void verb_print_help(FILE *output, const struct verb *verb); /* of one verb */

@@ -418,12 +418,45 @@ Test(end_to_end, words_may_be_cut_short_and_usage_errors_end_with_2)
     expect(2, "needs CLIENT", "kick");
     expect(2, "a word too many: x", "show ports x");
     expect(2, "--limit takes a number", "show clients --limit x");
+    expect(2, "--limit takes a number above 0", "show clients --limit 0");
+    expect(2, "--rate takes clients a second above 0", "drain --to a --rate 0");
+    expect(2, "show needs another word: runtime, ports", "show");
+    expect(0, "user delete NAME", "user --help");
     expect(2, "FIELD=VALUE", "show clients --filter x");
     expect(2, "are for lists", "kick a --limit 3");
     expect(2, "Try: polluxctl --help", "--nonsense");
     expect(0, "Exit status: 0 done", "--help");
     expect(0, "polluxctl show clients --sort queued --limit 20", "show clients --help");
+    expect(0, "Usage: polluxctl drain --to HOST[:PORT] [--permanent] [--rate N] | --stop", "drain --help");
     expect(0, "complete -F _polluxctl polluxctl", "completion bash");
+    cr_assert_eq(ctl("show config > /dev/full"), 1, "a full disk is no success");
+}
+
+/* What bash offers behind the words; the last one is completed. */
+static void expect_completion(const char *offered, const char *words)
+{
+    char command[1024];
+    snprintf(command, sizeof command,
+             "bash -c 'source <(%s completion bash); COMP_WORDS=(polluxctl %s); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); "
+             "_polluxctl; echo ${COMPREPLY[*]}'",
+             POLLUXCTL, words);
+    FILE *pipe = popen(command, "r");
+    output[fread(output, 1, sizeof output - 1, pipe)] = '\0';
+    pclose(pipe);
+    output[strcspn(output, "\n")] = '\0';
+    cr_assert_str_eq(output, offered, "polluxctl %s<TAB> offers '%s', not '%s'", words, output, offered);
+}
+
+Test(end_to_end, bash_completes_words_and_the_options_of_a_command)
+{
+    expect_completion("clients connections counters census config", "show c");
+    expect_completion("ready", "wait \"\"");
+    expect_completion("--rate", "drain --ra");
+    expect_completion("--rate", "dr --ra");
+    expect_completion("", "show clients --ra");
+    expect_completion("--worker", "show tcp --wo");
+    expect_completion("--snap-length", "capture --port 5 --sn");
+    expect_completion("rate backlog", "top --sort \"\"");
 }
 
 Test(end_to_end, users_are_added_listed_and_deleted)
@@ -498,6 +531,7 @@ Test(end_to_end, lists_are_filtered_sorted_and_limited)
     json_decref(document);
     expect(1, "there is no field 'bla'; fields: id, ", "show clients -f bla=1");
     expect(1, "there is no field 'bla'", "show clients --sort bla");
+    expect(1, "filter queued: 'many' is not a number", "show clients -f 'queued=>many'");
     expect(1, "at most 1000", "show clients --sort queued --limit 5000");
 }
 
@@ -559,6 +593,7 @@ Test(end_to_end, killed_dataplane_is_reported_and_the_next_one_taken_in)
     await("dataplane: down since", "show runtime");
     expect(1, "the dataplane is down since", "show clients");
     expect(0, "messages_in", "show counters"); /* the last figures stay */
+    expect(0, "dataplane: down since", "show counters --interval 1");
     expect(1, "not ready after 0 s", "wait ready --timeout 0");
     start_both();
     expect(0, "dev-00007", "show clients");
