@@ -115,22 +115,37 @@ static int complete_config(struct shm_config *config)
     return getrandom(config->seed, sizeof config->seed, 0) == (ssize_t)sizeof config->seed ? 0 : -1;
 }
 
+struct signals {
+    struct loop_source source;
+    struct loop *loop;
+};
+
+/* SIGHUP is what people send to have a configuration read again. Who has that in mind means no harm. */
 static void signal_ready(void *argument, uint32_t events)
 {
-    log_line("ending on a signal");
-    loop_stop(argument);
+    struct signals *signals = argument;
+    struct signalfd_siginfo signal;
+    while (read(signals->source.fd, &signal, sizeof signal) == (ssize_t)sizeof signal) {
+        if (signal.ssi_signo == SIGHUP) {
+            log_line("SIGHUP: the configuration is read at start only; restart both programs to apply another");
+            continue;
+        }
+        log_line("ending on a signal");
+        loop_stop(signals->loop);
+    }
 }
 
 /* Signals come as events, so that nothing is interrupted half-way. */
-static int open_signals(struct loop *loop, struct loop_source *source)
+static int open_signals(struct loop *loop, struct signals *signals)
 {
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigprocmask(SIG_BLOCK, &signals, NULL);
-    *source = (struct loop_source){signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC), signal_ready, loop};
-    return source->fd < 0 ? -1 : loop_add(loop, source, EPOLLIN);
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    *signals = (struct signals){{signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC), signal_ready, signals}, loop};
+    return signals->source.fd < 0 ? -1 : loop_add(loop, &signals->source, EPOLLIN);
 }
 
 static void tick(void *argument, uint64_t now)
@@ -143,7 +158,7 @@ static void tick(void *argument, uint64_t now)
 static int serve(struct command_context *context)
 {
     struct loop loop;
-    struct loop_source signals;
+    struct signals signals;
     struct shm_error error = {"no memory"};
     if (loop_open(&loop) != 0 || open_signals(&loop, &signals) != 0) {
         log_line("event loop: %s", strerror(errno));
@@ -169,7 +184,7 @@ static int serve(struct command_context *context)
     captures_close(context->captures);
     logins_close(logins);
     peer_free(context->peer);
-    close(signals.fd);
+    close(signals.source.fd);
     loop_close(&loop);
     return 0;
 }

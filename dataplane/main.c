@@ -158,6 +158,7 @@ int main(int argc, char **argv)
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);   /* elsewhere it means "read your configuration again"; here that is control's */
     prctl(PR_SET_DUMPABLE, 0); /* memory will hold session keys: no core dump, no ptrace */
     if (link_listen(&listener, run_dir, &error) != 0) {
         fprintf(stderr, "pollux-dataplane: %s\n", error.text);

@@ -4,6 +4,7 @@ as a whole without leaving anything."""
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import time
 
@@ -111,6 +112,19 @@ def dataplane_is_killed(router):
     result = again.end()
     equal(result["error"], None, "what clients of the new dataplane noticed")
     equal(pid("control"), control, "pid of control")
+
+
+@test(timeout=60)
+def hangup_ends_neither(router):
+    """SIGHUP has other servers read their configuration again: who sends it here loses no client."""
+    before = pid("control"), pid("dataplane")
+    traffic = Traffic(router, "t")
+    for program in before:
+        os.kill(program, signal.SIGHUP)
+    time.sleep(0.5)
+    equal(traffic.end()["error"], None, "what the client noticed")
+    expect(show(router, "version"), "control answers")
+    equal((pid("control"), pid("dataplane")), before, "the programs' pids")
 
 
 @test(timeout=120)

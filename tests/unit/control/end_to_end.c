@@ -633,6 +633,8 @@ Test(end_to_end, sigterm_ends_cleanly_and_a_second_control_is_refused)
     snprintf(path, sizeof path, "%s/control.sock", run_dir);
     cr_assert_eq(stat(path, &status), 0);
     cr_assert_eq(status.st_mode & 0777, 0660);
+    kill(control, SIGHUP); /* what tells other servers to read their configuration again */
+    expect(0, "running", "show version");
     code = end_process(&control, SIGTERM);
     cr_assert(WIFEXITED(code) && WEXITSTATUS(code) == 0);
     cr_assert_neq(stat(path, &status), 0, "the socket is removed");
