@@ -57,6 +57,12 @@ static uint32_t mib_needed(const struct device_config *config)
     return (uint32_t)(config->buffers * buffer >> 20) + 64;
 }
 
+/* Which DPDK makes, and leaves. Called at every end of the program but a signal. */
+static void remove_runtime_directory(void)
+{
+    rmdir(rte_eal_get_runtime_dir());
+}
+
 static void start_dpdk(const struct device_config *config)
 {
     static char lcores[32], prefix[48], memory[16]; /* DPDK keeps pointers into them */
@@ -93,6 +99,7 @@ static void start_dpdk(const struct device_config *config)
     }
     if (rte_eal_init(count, arguments) < 0)
         errx(1, "DPDK does not start: %s", rte_strerror(rte_errno));
+    atexit(remove_runtime_directory);
 }
 
 /* ---- The device ---- */
@@ -175,5 +182,4 @@ void device_close(struct device *device)
     rte_eth_dev_stop(device->port);
     rte_eth_dev_close(device->port);
     rte_eal_cleanup();
-    rmdir(rte_eal_get_runtime_dir()); /* which DPDK makes, and leaves */
 }

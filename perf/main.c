@@ -15,6 +15,7 @@
 #include "perf/search.h"
 
 #define LINK_PATIENCE 30 /* seconds */
+#define STANDARD_DESCRIPTORS 8u
 
 /* As many connections as the kernel lets us have. */
 static void raise_descriptor_limit(void)
@@ -24,6 +25,34 @@ static void raise_descriptor_limit(void)
         return;
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* A broker that can take as many connections as that has its own limit; ours is told before any is opened. */
+static void check_descriptors(const struct options *options)
+{
+    struct rlimit limit;
+    if (options->dpdk != NULL || getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    for (uint32_t i = 0; i < options->scenarios; i++) {
+        const struct scenario *scenario = &options->scenario[i];
+        const uint64_t connections = (uint64_t)scenario->publishers + scenario->subscribers + options->stalled;
+        if (connections + options->threads + STANDARD_DESCRIPTORS > limit.rlim_cur)
+            errx(EXIT_FAILURE, "%s: %llu connections, and %llu open files are allowed: ulimit -n", scenario->name,
+                 (unsigned long long)connections, (unsigned long long)limit.rlim_cur);
+    }
+}
+
+static void on_signal(int number)
+{
+    run_interrupt();
+}
+
+static void catch_signals(void)
+{
+    const struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
 }
 
 /* Names of this process, so that two generators on one broker do not meet. */
@@ -42,8 +71,15 @@ static void open_device(struct options *options, struct device *device)
     const struct device_config config = {.arguments = options->dpdk, .buffers = options->buffers, .mtu = options->mtu};
     const struct timespec settle = {.tv_nsec = 300000000}; /* the router goes on starting behind its port */
     device_open(device, &config);
-    if (!device_wait_link(device, LINK_PATIENCE))
+    bool up = false;
+    for (int second = 0; second < LINK_PATIENCE && !up && !run_is_interrupted(); second++)
+        up = device_wait_link(device, 1);
+    if (!up) {
+        device_close(device);
+        if (run_is_interrupted())
+            exit(128 + SIGINT);
         errx(EXIT_FAILURE, "%s: nobody at the other end for %d seconds", options->dpdk, LINK_PATIENCE);
+    }
     nanosleep(&settle, NULL);
     options->device = device;
 }
@@ -52,7 +88,7 @@ static int run_all(struct options *options)
 {
     static struct result result;
     int status = EXIT_SUCCESS;
-    for (uint32_t i = 0; i < options->scenarios; i++) {
+    for (uint32_t i = 0; i < options->scenarios && !run_is_interrupted(); i++) {
         struct scenario *scenario = &options->scenario[i];
         if (options->p99_below > 0 && scenario->subscribers > 0)
             search_rate(options, scenario, options->p99_below, &result);
@@ -60,7 +96,7 @@ static int run_all(struct options *options)
             run_scenario(options, scenario, &result);
         if (result.failure[0] != 0) {
             fprintf(stderr, "pollux-perf: %s on %s: %s\n", scenario->name, options->target, result.failure);
-            return EXIT_FAILURE;
+            return run_is_interrupted() ? 128 + SIGINT : EXIT_FAILURE;
         }
         if (options->json)
             report_json(options, scenario, &result);
@@ -70,7 +106,7 @@ static int run_all(struct options *options)
         if (!report_is_intact(scenario, &result))
             status = 3;
     }
-    return status;
+    return run_is_interrupted() ? 128 + SIGINT : status;
 }
 
 int main(int argc, char **argv)
@@ -80,7 +116,8 @@ int main(int argc, char **argv)
     options_parse(&options, argc, argv);
     default_names(&options);
     raise_descriptor_limit();
-    signal(SIGPIPE, SIG_IGN);
+    check_descriptors(&options);
+    catch_signals();
     if (options.dpdk != NULL)
         open_device(&options, &device);
     int status = run_all(&options);

@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <getopt.h>
-#include <math.h>
 #include <netdb.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -80,7 +79,9 @@ static const char help[] =
     "  pollux-perf idle-20k --broker-pid $(pidof mosquitto)\n"
     "  pollux-perf fanout-100 --stalled 10              what slow subscribers cost the others\n"
     "\n"
-    "Exit status: 0 all messages arrived once and in order, 3 some did not, 1 the load could not be put on, 2 usage.\n";
+    "Ctrl-C ends the measurement, and what was measured is reported.\n"
+    "Exit status: 0 all messages arrived once and in order, 3 some did not, 1 the load could not be put on, 2 usage,\n"
+    "130 interrupted.\n";
 
 static _Noreturn void usage_error(const char *format, ...)
 {
@@ -119,6 +120,11 @@ static const struct {
     {"retained", PATTERN_STORM, RETAINED, 1, 10, 64, 0, 0},
 };
 
+#define COUNT_MAX 100000000u /* of anything: more fit no machine */
+#define TOPIC_MAX 1000u      /* bytes of -t */
+#define ID_PREFIX_MAX 100u   /* bytes of -i */
+#define THREADS_MAX 256u
+
 /* "4k" is 4,096 as a size and 4,000 as a number of clients. */
 static uint32_t parse_count(const char *text, uint32_t thousand)
 {
@@ -131,8 +137,8 @@ static uint32_t parse_count(const char *text, uint32_t thousand)
         value *= (unsigned long)thousand * thousand;
         end++;
     }
-    if (end == text || *end != 0 || value == 0 || value > 100000000)
-        usage_error("'%s' is not a number above 0", text);
+    if (end == text || *end != 0 || value == 0 || value > COUNT_MAX)
+        usage_error("'%s' is not a number from 1 to %u", text, COUNT_MAX);
     return (uint32_t)value;
 }
 
@@ -228,9 +234,18 @@ static double parse_positive(const char *text)
 {
     char *end;
     double value = strtod(text, &end);
-    if (end == text || *end != 0 || !(value > 0) || !isfinite(value))
-        usage_error("'%s' is not a number above 0", text);
+    if (end == text || *end != 0 || !(value > 0) || value > 1e9)
+        usage_error("'%s' is not a number above 0, at most 1,000,000,000", text);
     return value;
+}
+
+static uint32_t parse_range(const char *name, const char *text, uint32_t least, uint32_t most)
+{
+    char *end;
+    const unsigned long value = strtoul(text, &end, 10);
+    if (end == text || *end != 0 || text[0] == '-' || value < least || value > most)
+        usage_error("%s: '%s' is not a number from %u to %u", name, text, least, most);
+    return (uint32_t)value;
 }
 
 static double parse_seconds(const char *text)
@@ -286,7 +301,10 @@ static void parse_prefix(const char *text, struct net_prefix *prefix)
     uint8_t bytes[16];
     uint32_t ip4;
     const char *slash = strchr(text, '/');
-    unsigned long length = slash != NULL ? strtoul(slash + 1, NULL, 10) : 0;
+    char *end = NULL;
+    unsigned long length = slash != NULL ? strtoul(slash + 1, &end, 10) : 0;
+    if (end != NULL && *end != 0)
+        length = 0;
     snprintf(address, sizeof(address), "%.*s", (int)strcspn(text, "/"), text);
     if (slash != NULL && inet_pton(AF_INET, address, &ip4) == 1 && length >= 1 && length <= 32)
         *prefix = (struct net_prefix){net_address_ip4(ip4), (uint8_t)length};
@@ -307,11 +325,14 @@ static void parse_local_addresses(struct options *options, char *list)
 
 static void parse_gateway(struct options *options, const char *text)
 {
-    struct net_prefix prefix;
-    char with_length[64];
-    snprintf(with_length, sizeof(with_length), "%s/32", text);
-    parse_prefix(with_length, &prefix);
-    options->gateway = prefix.address;
+    uint8_t bytes[16];
+    uint32_t ip4;
+    if (inet_pton(AF_INET, text, &ip4) == 1)
+        options->gateway = net_address_ip4(ip4);
+    else if (inet_pton(AF_INET6, text, bytes) == 1)
+        options->gateway = net_address_ip6(bytes);
+    else
+        usage_error("--gateway: '%s' is no address, such as 198.18.0.254", text);
 }
 
 /* What the command line says about every scenario; -1 and NULL where it says nothing. */
@@ -394,7 +415,7 @@ static bool parse_device_option(struct options *options, int option)
         parse_gateway(options, optarg);
         return true;
     case MTU:
-        options->mtu = (uint16_t)parse_count(optarg, 1000);
+        options->mtu = (uint16_t)parse_range("--mtu", optarg, 576, 9600);
         return true;
     case BUFFERS:
         options->buffers = parse_count(optarg, 1024);
@@ -433,8 +454,9 @@ static void parse_load_option(struct overrides *overrides, int option)
     case 'w':
         overrides->window = (int32_t)parse_count(optarg, 1000);
         break;
-    default:
-        exit(2); /* getopt has said what is wrong */
+    default: /* getopt has said what is wrong */
+        fputs("Try: pollux-perf --help\n", stderr);
+        exit(2);
     }
 }
 
@@ -466,10 +488,12 @@ static void parse_option(struct options *options, struct overrides *overrides, i
         options->id_prefix = optarg;
         break;
     case 'T':
-        options->threads = parse_count(optarg, 1000);
+        options->threads = parse_range("--threads", optarg, 1, THREADS_MAX);
         break;
     case 'd':
-        options->duration = parse_positive(optarg);
+        options->duration = parse_seconds(optarg);
+        if (options->duration == 0)
+            usage_error("--duration is more than 0 seconds");
         break;
     case WARM_UP:
         options->warmup = parse_seconds(optarg);
@@ -478,7 +502,7 @@ static void parse_option(struct options *options, struct overrides *overrides, i
         options->p99_below = parse_positive(optarg);
         break;
     case KEEP_ALIVE:
-        options->keep_alive = (uint16_t)parse_count(optarg, 1000);
+        options->keep_alive = (uint16_t)parse_range("--keep-alive", optarg, 0, UINT16_MAX);
         break;
     case TOPICS:
         options->topics = parse_count(optarg, 1000);
@@ -522,11 +546,26 @@ static void apply(struct scenario *scenario, const struct overrides *overrides, 
         scenario->qos = (uint8_t)overrides->qos;
     if (overrides->window > 0)
         scenario->window = (uint32_t)overrides->window;
+    const bool has_rate = overrides->rate > 0 || overrides->interval > 0;
+    if (has_rate && (scenario->pattern == PATTERN_CONNECT || scenario->pattern == PATTERN_STORM))
+        usage_error("%s goes as fast as the broker takes it: it has no rate", scenario->name);
+    if (overrides->interval > 0 && scenario->pattern == PATTERN_IDLE)
+        usage_error("%s has no messages to send at an interval; -r N opens N connections a second", scenario->name);
     scenario->rate = overrides->interval > 0 ? scenario->publishers * 1000 / overrides->interval : overrides->rate;
     if (stalled > 0 && scenario->pattern == PATTERN_SHARED)
         usage_error("--stalled: who does not read would get a share of the messages");
     if (scenario->payload < LOAD_STAMP || scenario->payload > LOAD_PAYLOAD_MAX)
         usage_error("a payload has %u to %u bytes", LOAD_STAMP, LOAD_PAYLOAD_MAX);
+}
+
+static void check_texts(const struct options *options)
+{
+    if (options->topic != NULL && (strlen(options->topic) > TOPIC_MAX || strpbrk(options->topic, "+#") != NULL))
+        usage_error("--topic: a name that messages are published to, up to %u bytes, without + and #", TOPIC_MAX);
+    if (options->id_prefix != NULL && strlen(options->id_prefix) > ID_PREFIX_MAX)
+        usage_error("--id: a prefix has up to %u bytes", ID_PREFIX_MAX);
+    if (options->password != NULL && options->user_name == NULL && options->version != MQTT_V5)
+        usage_error("--password needs --user before MQTT 5");
 }
 
 static void check_device_options(const struct options *options)
@@ -555,6 +594,11 @@ void options_parse(struct options *options, int argc, char **argv)
         add_scenario(options, argv[i], overrides.clients);
     if (options->scenarios == 0)
         add_scenario(options, "p2p-50", overrides.clients);
+    if (overrides.rate > 0 && overrides.interval > 0)
+        usage_error("--rate and --interval say the same thing: one of them");
+    if (options->p99_below > 0 && (overrides.rate > 0 || overrides.interval > 0))
+        usage_error("--p99-below searches the rate itself: without --rate and --interval");
+    check_texts(options);
     for (uint32_t i = 0; i < options->scenarios; i++)
         apply(&options->scenario[i], &overrides, options->stalled);
     check_device_options(options);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,18 @@ uint64_t run_clock(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
+}
+
+static volatile sig_atomic_t interrupted;
+
+void run_interrupt(void)
+{
+    interrupted = 1;
+}
+
+bool run_is_interrupted(void)
+{
+    return interrupted != 0;
 }
 
 void run_fail(struct run *run, const char *format, ...)
@@ -202,7 +215,7 @@ static void wait_and_show(const struct run *run, const char *what, double second
     struct sample shown, before, now;
     sample_take(run, &before);
     shown = before;
-    for (uint64_t left; run_clock() < end && !atomic_load(&run->failed); before = now) {
+    for (uint64_t left; run_clock() < end && !atomic_load(&run->failed) && !interrupted; before = now) {
         left = end - run_clock();
         sleep_ns(left < interval ? left : interval);
         sample_take(run, &now);
@@ -224,6 +237,8 @@ static void wait_for_clients(struct run *run)
     uint32_t all, last = 0;
     uint64_t patience = run_clock() + CONNECT_PATIENCE;
     for (uint32_t ready; !atomic_load(&run->failed); sleep_ns(SECOND / 200)) {
+        if (interrupted)
+            run_fail(run, "interrupted before all clients were connected");
         if (atomic_load(&run->prepared) < run->worker_count)
             continue;
         if ((ready = clients_ready(run, &all)) == all)
@@ -345,6 +360,8 @@ static void through_phases(struct run *run, const struct sample *empty, struct r
     atomic_store_explicit(&run->phase, PHASE_WARM_UP, memory_order_release);
     if (run->activity != &idle_activity)
         wait_and_show(run, "warming up", run->options->warmup, NULL);
+    if (interrupted)
+        run_fail(run, "interrupted before the measurement");
     measure(run, result);
     if (run->activity == &idle_activity) /* its news is how fast they came */
         result->sent_per_s = result->delivered_per_s = (double)clients * SECOND / (double)(full.at - began);

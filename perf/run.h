@@ -109,6 +109,10 @@ struct result {
     double bytes_per_connection;
 };
 
+/* Ends the measurement of the scenario that runs, and of those that follow: for a signal handler. */
+void run_interrupt(void);
+bool run_is_interrupted(void);
+
 /* ns on the monotonic clock. */
 uint64_t run_clock(void);
 

@@ -21,7 +21,7 @@ static bool try_rate(const struct options *options, const struct scenario *scena
     bool held = false;
     for (int try = 0; try < 2 && !held; try++) {
         run_scenario(options, scenario, result);
-        if (result->failure[0] != 0)
+        if (result->failure[0] != 0 || run_is_interrupted())
             return false;
         held = holds(scenario, result, p99_us);
     }
@@ -35,7 +35,9 @@ void search_rate(const struct options *options, struct scenario *scenario, doubl
     scenario->rate = 0;
     run_scenario(options, scenario, result);
     double high = result->sent_per_s;
-    for (int step = 0; step < STEPS && result->failure[0] == 0 && (low == 0 || high / low > CLOSE_ENOUGH); step++) {
+    for (int step = 0;
+         step < STEPS && result->failure[0] == 0 && !run_is_interrupted() && (low == 0 || high / low > CLOSE_ENOUGH);
+         step++) {
         scenario->rate = (low + high) / 2;
         if (try_rate(options, scenario, p99_us, result)) {
             low = scenario->rate;
@@ -44,7 +46,7 @@ void search_rate(const struct options *options, struct scenario *scenario, doubl
             high = scenario->rate;
         }
     }
-    if (result->failure[0] != 0)
+    if (result->failure[0] != 0 && !run_is_interrupted())
         return;
     scenario->rate = low;
     if (low > 0)

@@ -156,6 +156,18 @@ class Counts(unittest.TestCase):
         self.assertLess(result["p50_us"], 100000)
         self.assertGreater(result["max_us"], 450000)
 
+    def test_an_interrupted_run_reports_what_it_measured(self):
+        command = [PERF, "-h", "127.0.0.1", "-p", self.broker.port, "--json", "p2p-1", "rtt", "-r", "500", "-d", "60",
+                   "--warm-up", "0.1"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True,
+                              preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as running:
+            time.sleep(1.2)
+            running.send_signal(signal.SIGINT)
+            result = json.loads(running.communicate(timeout=20)[0])  # of p2p-1 alone
+        self.assertEqual(running.returncode, 130)
+        self.check_intact(result)
+        self.assertAlmostEqual(result["sent_per_s"], 500, delta=40)
+
     def test_connections(self):
         result, = self.run_perf("connect-10", "-d", "0.5", "--warm-up", "0.1")
         self.assertGreater(result["delivered_per_s"], 10)
@@ -211,7 +223,17 @@ class Counts(unittest.TestCase):
     def test_what_cannot_run_says_why(self):
         for arguments, status, text in ((["-p", "1"], 1, "Connection refused"), (["nonsense"], 2, "no scenario"),
                                         (["-s", "1"], 2, "payload"), (["-V", "6"], 2, "no MQTT version"),
-                                        (["p2p-0"], 2, "above 0")):
+                                        (["p2p-0"], 2, "not a number from 1"), (["-t", "a/#"], 2, "without + and #"),
+                                        (["-t", "x" * 1001], 2, "up to 1000 bytes"),
+                                        (["-i", "x" * 101], 2, "up to 100 bytes"),
+                                        (["-P", "secret"], 2, "--password needs --user"),
+                                        (["--keep-alive", "65536"], 2, "from 0 to 65535"),
+                                        (["--mtu", "66036"], 2, "from 576 to 9600"),
+                                        (["-r", "5", "-I", "5"], 2, "one of them"),
+                                        (["--p99-below", "9", "-r", "5"], 2, "searches the rate"),
+                                        (["connect", "-r", "5"], 2, "has no rate"),
+                                        (["idle", "-I", "5"], 2, "no messages"), (["-d", "1e300"], 2, "seconds"),
+                                        (["-c", "100m"], 1, "ulimit -n")):
             done = perf(self.broker, *arguments)
             self.assertEqual(done.returncode, status, done.stderr)
             self.assertIn(text, done.stderr)
