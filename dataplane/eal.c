@@ -109,6 +109,24 @@ static uint32_t cores_allowed(uint32_t cores[SHM_CORE_MAX + 1])
     return count;
 }
 
+/* DPDK would answer with its own options, of which the operator has said none. */
+static int core_check(const char *name, uint32_t core, struct shm_error *error)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/topology/core_id", core);
+    return access(path, F_OK) == 0 ? 0 : shm_error_set(error, "%s: this machine has no core %u in use", name, core);
+}
+
+static int cores_check(const struct shm_dataplane_config *dataplane, struct shm_error *error)
+{
+    for (uint32_t i = 0; i < dataplane->core_count; i++) {
+        if (core_check("dataplane.cores", dataplane->cores[i], error) != 0) {
+            return -1;
+        }
+    }
+    return dataplane->main_core == SHM_CORE_AUTO ? 0 : core_check("dataplane.main-core", dataplane->main_core, error);
+}
+
 /* Lcore 0 is the housekeeper's, lcore i + 1 worker i's; which CPU each runs on is the configuration's choice. */
 static int core_arguments(const struct shm_config *config, struct arguments *arguments,
                           uint32_t lcores[SHM_WORKERS_MAX], struct shm_error *error)
@@ -119,6 +137,9 @@ static int core_arguments(const struct shm_config *config, struct arguments *arg
     const uint32_t count = cores_allowed(cores);
     if (count == 0) {
         return shm_error_set(error, "no CPU may be used: check taskset and the cgroup's cpuset");
+    }
+    if (cores_check(dataplane, error) != 0) {
+        return -1;
     }
     size_t length = (size_t)snprintf(list, sizeof(list), "0@%u",
                                      dataplane->main_core == SHM_CORE_AUTO ? cores[0] : dataplane->main_core);

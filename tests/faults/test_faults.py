@@ -6,10 +6,12 @@ import os
 import pathlib
 import signal
 import subprocess
+import tempfile
 import time
 
 from harness import equal, eventually, expect, lab, root, state, test
 
+build = pathlib.Path(os.environ.get("POLLUX_BUILD", root / "build"))
 traffic_program = str(root / "tests" / "faults" / "traffic.py")
 
 
@@ -125,6 +127,25 @@ def hangup_ends_neither(router):
     equal(traffic.end()["error"], None, "what the client noticed")
     expect(show(router, "version"), "control answers")
     equal((pid("control"), pid("dataplane")), before, "the programs' pids")
+
+
+@test(timeout=30)
+def a_core_that_is_not_there(router):
+    """The dataplane names the setting, not DPDK's options."""
+    with tempfile.TemporaryDirectory() as directory:
+        config = pathlib.Path(directory, "pollux.yaml")
+        config.write_text("dataplane: {cores: [1023]}\n"
+                          "ports: [{name: lan0, device: net_null0, addresses: [198.18.0.1/24]}]\n"
+                          "listeners: [{name: mqtt}]\n")
+        control = subprocess.Popen([build / "control/pollux-control", "--config", config, "--run-dir", directory],
+                                   stderr=subprocess.DEVNULL)
+        router.at_end(control.kill)
+        done = subprocess.run([build / "dataplane/pollux-dataplane", "--run-dir", directory], capture_output=True, text=True,
+                              timeout=20, check=False)
+        control.kill()
+        control.wait()
+    equal((done.returncode, done.stderr.strip()),
+          (1, "pollux-dataplane: dataplane.cores: this machine has no core 1023 in use"), "what it says")
 
 
 @test(timeout=120)
