@@ -270,6 +270,14 @@ static void fail(struct command *command, const char *text)
 
 static void ask_for_page(struct command *command);
 
+/* `show runtime` is asked to hear that the dataplane is down as well: also when that happens while it is asked. */
+static bool status_answers(const struct command *command)
+{
+    struct peer_info info;
+    peer_describe(command->context->peer, &info);
+    return command->message.type == SHM_REQUEST_WORKERS && info.state != PEER_RUNNING;
+}
+
 /* What the dataplane said, and for a worker what its statistics add. */
 static json_t *describe(const struct command *command, const struct shm_reply *reply)
 {
@@ -293,7 +301,7 @@ static void reply_came(void *argument, const struct shm_reply *reply)
         return;
     }
     command->pending = 0;
-    if (reply->status == SHM_REPLY_ERROR)
+    if (reply->status == SHM_REPLY_ERROR && !status_answers(command))
         fail(command, reply->text);
     command->message.cursor = reply->status == SHM_REPLY_END ? reply->cursor : 0;
     if (command->failed || command->complete || command->message.cursor == 0)

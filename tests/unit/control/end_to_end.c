@@ -666,6 +666,16 @@ Test(end_to_end, a_dataplane_that_does_not_answer_times_out)
     expect(0, "mqtt.max-qos", "show config"); /* control itself is fine */
 }
 
+Test(end_to_end, show_runtime_says_that_the_dataplane_went_away_while_it_was_asked)
+{
+    char command[256];
+    options.mute = 1;
+    start_both();
+    snprintf(command, sizeof command, "(sleep 0.5; kill -9 %d) & exit 0", (int)dataplane);
+    cr_assert_eq(system(command), 0);
+    expect(0, "dataplane: down since", "show runtime");
+}
+
 Test(end_to_end, corrupt_replies_end_the_link_not_control)
 {
     options.corrupt_reply = 1;
