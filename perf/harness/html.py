@@ -8,7 +8,7 @@ from . import results
 COLOURS = ["#0b6e99", "#b0b7bd"]
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;color:#1c2429}
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin:2rem 0 0}p{margin:.2rem 0}table{border-collapse:collapse;margin-top:2rem}
-td,th{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #dde2e6}td:first-child,th:first-child,
+td,th{padding:.2rem .7rem;text-align:right;white-space:nowrap;border-bottom:1px solid #dde2e6}td:first-child,th:first-child,
 td:nth-child(2),th:nth-child(2){text-align:left}svg text{font:13px system-ui,sans-serif;fill:#1c2429}.note{color:#5a666e}.error{color:#b3261e}
 @media(prefers-color-scheme:dark){body{background:#14191c;color:#dde4e8}svg text{fill:#dde4e8}td,th{border-color:#333d43}}"""
 
@@ -42,7 +42,7 @@ def bar_chart(rows):
 class Plot:
     """Lines over two axes: x and y map a value to a place between 0 and 1, ticks are (place, text)."""
 
-    WIDTH, HEIGHT, LEFT, TOP = 640, 150, 90, 8
+    WIDTH, HEIGHT, LEFT, TOP = 640, 150, 90, 30
 
     def __init__(self, x_ticks, y_ticks):
         self.parts = []
@@ -62,10 +62,10 @@ class Plot:
                           f'<title>{html.escape(name)}</title></polyline>')
 
     def svg(self, names):
-        for index, (name, colour) in enumerate(names):
-            self.parts.append(f'<rect x="{self.LEFT + 8}" y="{self.TOP + 6 + 18 * index}" width="12" height="12" '
-                              f'fill="{colour}"/><text x="{self.LEFT + 26}" y="{self.TOP + 16 + 18 * index}">'
-                              f'{html.escape(name)}</text>')
+        for index, (name, colour) in enumerate(names):  # above the lines, which go anywhere below
+            x = self.LEFT + 220 * index
+            self.parts.append(f'<rect x="{x}" y="6" width="12" height="12" fill="{colour}"/>'
+                              f'<text x="{x + 18}" y="16">{html.escape(name)}</text>')
         return (f'<svg viewBox="0 0 840 {self.TOP + self.HEIGHT + 26}" role="img" width="100%">{"".join(self.parts)}'
                 f"</svg>")
 
@@ -91,7 +91,7 @@ def latency_plot(rows):
 
     plot = Plot([(x(share), text) for share, text in ((0, "0 %"), (0.5, "50"), (0.9, "90"), (0.99, "99"), (0.999, "99.9"),
                                                       (0.9999, "99.99"), (1, "100"))],
-                [((power - low) / (high - low), f"{10.0**power:,g} us") for power in range(low, high + 1)])
+                [((power - low) / (high - low), f"{10.0**power:,.{max(-power, 0)}f} us") for power in range(low, high + 1)])
     for name, colour, points in found:
         plot.line([(x(share), (math.log10(us) - low) / (high - low)) for share, us in points if us > 0], name, colour)
     return "<p class=note>Latency by percentile</p>" + plot.svg([(name, colour) for name, colour, _ in found])
