@@ -379,15 +379,6 @@ void subscribe_progress(struct worker *worker)
     }
 }
 
-void subscribe_clear(struct worker *worker)
-{
-    while (worker->pending_first != NULL) {
-        struct subscribe_pending *pending = worker->pending_first;
-        worker->pending_first = pending->next;
-        mem_free(worker->memory, pending);
-    }
-}
-
 /* ---- UNSUBSCRIBE ------------------------------------------------------------------------------------------------ */
 
 /* REQ MQTT-5 [MQTT-3.11.2-1], [MQTT-3.11.2-2]: UNSUBACK has no properties [test: reason_codes/no_properties] */

@@ -54,7 +54,4 @@ void subscription_presence(void *worker, const struct topic_filter_name *filter,
 /* Sends the SUBACKs whose subscriptions are live; once per iteration. */
 void subscribe_progress(struct worker *worker);
 
-/* Frees what waits; at the end of the worker. */
-void subscribe_clear(struct worker *worker);
-
 #endif

@@ -1,12 +1,15 @@
 /*
  * One thread's bounded memory: buddy blocks and slabs over an address range that the caller gives.
  *
- * Job:     serve every allocation of a thread that must not touch the heap (a worker, the housekeeper) out of one range
- *          (hugepages or a plain mapping) whose size is the bound that the configuration names. All metadata lies
- * inside the range; nothing here makes a system call, takes a lock or reads a clock. Callers: any part of the program
- * that runs on the thread owning the region. Thread:  exactly one. Memory that another thread has finished with travels
- * back to its owner first. Owner:   the caller owns the range and unmaps it after the last use of the region; the
- * region owns what is inside.
+ * Job: serve every allocation of a thread that must not touch the heap (a worker, the housekeeper) out of one range
+ * (hugepages or a plain mapping) whose size is the bound that the configuration names. All metadata lies inside the
+ * range; nothing here makes a system call, takes a lock or reads a clock.
+ *
+ * Who calls: any part of the program that runs on the thread which owns the region, and no other thread. Memory that
+ * another thread has finished with travels back to its owner first.
+ *
+ * Who owns the memory: the caller owns the range and unmaps it after the last use of the region; the region owns what
+ * is inside.
  *
  * Sizes are bytes. 16 B .. 2 KiB come from slabs (classes in steps of 1.1 to 1.5, listed in mem.c), larger requests
  * from the buddy allocator, rounded up to a power of two times 4 KiB. Alignment: 16 B; a power-of-two class is aligned

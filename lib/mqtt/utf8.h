@@ -17,7 +17,7 @@ enum mqtt_error mqtt_utf8_check(struct mqtt_span text);
 /*
  * Whether well-formed `text` contains a code point that section 1.5.4 advises against: a control character (U+0001 to
  * U+001F, U+007F to U+009F) or a non-character (U+FDD0 to U+FDEF, U+nFFFE, U+nFFFF). Receivers may refuse those; the
- * codec accepts them, a listener can be configured to be stricter.
+ * codec accepts them.
  */
 bool mqtt_utf8_is_discouraged(struct mqtt_span text);
 

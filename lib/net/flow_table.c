@@ -29,14 +29,6 @@ static struct flow_slot *slot_find(struct flow_table *table, uint32_t hash, uint
     return table->slots[at].reference ? &table->slots[at] : NULL;
 }
 
-void flow_table_replace(struct flow_table *table, uint32_t hash, uint32_t from, uint32_t to)
-{
-    struct flow_slot *slot = slot_find(table, hash, from);
-
-    if (slot)
-        slot->reference = to;
-}
-
 void flow_table_remove(struct flow_table *table, uint32_t hash, uint32_t reference)
 {
     struct flow_slot *found = slot_find(table, hash, reference);

@@ -48,9 +48,6 @@ uint32_t flow_table_slots(uint64_t records);
 void flow_table_insert(struct flow_table *table, uint32_t hash, uint32_t reference);
 void flow_table_remove(struct flow_table *table, uint32_t hash, uint32_t reference);
 
-/* The record changed its kind or place but not its flow. */
-void flow_table_replace(struct flow_table *table, uint32_t hash, uint32_t from, uint32_t to);
-
 static inline void flow_table_prefetch(const struct flow_table *table, uint32_t hash)
 {
     __builtin_prefetch(&table->slots[hash & table->mask]);

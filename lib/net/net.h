@@ -173,12 +173,6 @@ struct net_config {
 void net_config_defaults(struct net_config *config);
 
 /*
- * Bytes of address space that net_stack_create() will map for this configuration (the mapping is lazy unless
- * `prefault`).
- */
-size_t net_stack_memory(const struct net_config *config);
-
-/*
  * NULL when the configuration is not usable or memory is missing; `*reason` then points to a sentence for the operator.
  * Sends gratuitous ARP and unsolicited neighbour advertisements with the first net_output().
  */

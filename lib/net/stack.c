@@ -102,11 +102,6 @@ static size_t arena_layout(struct net_stack *stack, const struct net_config *con
     return used;
 }
 
-size_t net_stack_memory(const struct net_config *config)
-{
-    return arena_layout(NULL, config, NULL) + sizeof(struct net_stack);
-}
-
 static const char *config_problem(const struct net_config *config)
 {
     if (config->interface_count == 0 || config->interface_count > NET_INTERFACES)

@@ -2,7 +2,7 @@
  * The inside of a stack: state shared by the files of lib/net. Private; owner: the stack's thread.
  *
  * Layers and who calls whom: input.c (frames in) -> ethernet.c -> ip4.c / ip6.c -> tcp_input.c / icmp.c downward-in;
- * tcp_output.c / icmp.c -> ip.h -> neighbour.c -> ethernet.c outward.
+ * tcp_output.c / icmp.c -> ip_header.h -> neighbour.c -> ethernet.c outward.
  */
 #ifndef LIB_NET_STACK_H
 #define LIB_NET_STACK_H

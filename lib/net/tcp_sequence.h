@@ -15,14 +15,4 @@ static inline bool sequence_after(uint32_t a, uint32_t b)
     return (int32_t)(a - b) > 0;
 }
 
-static inline uint32_t sequence_max(uint32_t a, uint32_t b)
-{
-    return sequence_after(a, b) ? a : b;
-}
-
-static inline uint32_t sequence_min(uint32_t a, uint32_t b)
-{
-    return sequence_before(a, b) ? a : b;
-}
-
 #endif

@@ -16,8 +16,6 @@ Test(net_sequence, wraps)
     cr_assert(!sequence_before(5, 5));
     cr_assert(!sequence_after(5, 5));
     cr_assert(sequence_before(0x7fffffffu, 0x80000000u));
-    cr_assert_eq(sequence_max(0xfffffff0u, 0x10), 0x10);
-    cr_assert_eq(sequence_min(0xfffffff0u, 0x10), 0xfffffff0u);
 }
 
 Test(net_options, all_of_a_syn_round_trip)
