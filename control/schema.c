@@ -61,11 +61,12 @@ static const struct schema_leaf dataplane_leaves[] = {
     {.name = "match-cache-topics",
      .type = SCHEMA_NUMBER,
      .initial = "0",
-     .help =
-         "Topics that a worker remembers the subscribers of, a power of two; 132 bytes of its memory each. Twice as "
-         "many as are in use are best. Messages on topics beyond them are matched anew, which costs a few times as "
-         "much. "
-         "0: as many as fit a quarter of memory-per-worker (524,288 in 256MiB)."},
+     .help = "Topics that a worker remembers the subscribers of, rounded up to a power of two; 132 bytes of its memory "
+             "each. "
+             "Twice as many as are in use are best. Messages on topics beyond them are matched anew, which costs a few "
+             "times "
+             "as much. "
+             "0: as many as fit a quarter of memory-per-worker (524,288 in 256MiB)."},
     {.name = "statistics-interval",
      .type = SCHEMA_MILLISECONDS,
      .initial = "100ms",
