@@ -467,7 +467,7 @@ enum packet_result pubrel_handle(struct worker *worker, struct client *client, c
         return result;
     }
     const bool known = packet_ids_remove(&client->session->received, ack.packet_id, worker->memory);
-    client->unreleased -= client->unreleased > 0;
+    client->unreleased -= known && client->unreleased > 0;
     client_send_ack(worker, client, MQTT_PUBCOMP, ack.packet_id,
                     known || client->version != MQTT_V5 ? MQTT_REASON_SUCCESS
                                                         : MQTT_REASON_PACKET_IDENTIFIER_NOT_FOUND);
