@@ -154,6 +154,9 @@ def run_suite(script, arguments, inside=True):
     if arguments.list:
         print("\n".join(t[0] for t in chosen(arguments)))
         return 0
+    if arguments.only != "*" and not chosen(arguments):
+        print(f"no test has a name that contains '{arguments.only}': --list shows them all", file=sys.stderr)
+        return 2
     if arguments.inside:
         return run_chosen(arguments, chosen(arguments)[arguments.start:])
     # A Ctrl-C of the terminal or the end of a time limit still takes the lab down.
